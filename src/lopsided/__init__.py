@@ -1,0 +1,32 @@
+"""Predict, measure and prevent the collapse of rare classes in classifiers trained on lopsided data.
+
+The three roads of the package end in one noun, the :class:`Geometry` of a last layer: :class:`UFM` predicts it,
+``lopsided.metrics`` measures it (needs torch), and :func:`compare` puts the two side by side. Importing this package
+loads neither torch nor Matplotlib.
+"""
+
+from lopsided.counts import format_counts, parse_counts
+from lopsided.geometry import Comparison, Discrepancy, Geometry, compare
+from lopsided.losses import CrossEntropy
+from lopsided.problem import UFM, Clusters
+from lopsided.solver import Solution, solve
+from lopsided.theory import Thresholds, thresholds
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UFM",
+    "Clusters",
+    "Comparison",
+    "CrossEntropy",
+    "Discrepancy",
+    "Geometry",
+    "Solution",
+    "Thresholds",
+    "__version__",
+    "compare",
+    "format_counts",
+    "parse_counts",
+    "solve",
+    "thresholds",
+]

@@ -1,0 +1,103 @@
+"""Class counts: every way a user writes them, turned into one validated vector."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Counts are held as integers in float64 arithmetic, which is exact up to here.
+LARGEST_COUNT = 2**53
+
+_TERM = re.compile(r"(?P<count>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
+_FORMAT = "write COUNTxCLASSES terms separated by commas, such as 500x5,100x5"
+
+
+def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
+    """Validate class counts.
+
+    Parameters
+    ----------
+    counts : str or (K,) array_like
+        ``"500x5,100x5"`` (500 samples in each of 5 classes, then 100 in each of 5), ``"500,300,100"``, or a sequence of
+        whole numbers, one a class.
+
+    Returns
+    -------
+    (K,) array of int64
+        Samples in each class, K ≥ 2.
+
+    Raises
+    ------
+    ValueError
+        If the counts cannot be parsed, or are empty, not finite, not whole, not positive, or of fewer than two classes.
+
+    Examples
+    --------
+    >>> parse_counts("500x2,100")
+    array([500, 500, 100])
+    """
+    values = list(_parse_text(counts)) if isinstance(counts, str) else counts
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"counts must be numbers, one a class; got {_shown(counts)}") from None
+    if numbers.ndim != 1:
+        raise ValueError(f"counts must be one list of numbers, one a class; got an array of shape {numbers.shape}")
+    if len(numbers) == 0:
+        raise ValueError(f"counts must name at least two classes; got none ({_shown(counts)}); {_FORMAT}")
+    for rule, broken in (
+        ("finite", ~np.isfinite(numbers)),
+        ("whole numbers", numbers != np.round(numbers)),
+        ("positive (leave an absent class out)", numbers <= 0),
+        (f"at most 2**53 = {LARGEST_COUNT}", numbers > LARGEST_COUNT),
+    ):
+        if broken.any():
+            index = int(np.argmax(broken))
+            raise ValueError(f"counts must be {rule}; got {numbers[index]:.17g} for class {index}")
+    if len(numbers) == 1:
+        raise ValueError(f"counts must name at least two classes, else there is nothing to tell apart; got {counts!r}")
+    return numbers.astype(np.int64)
+
+
+def _parse_text(text: str) -> Iterable[float]:
+    if not text.strip():
+        return
+    for term in text.split(","):
+        match = _TERM.fullmatch(term.strip())
+        try:
+            if match is None:
+                raise ValueError
+            count = float(match["count"])
+            times = 1 if match["times"] is None else int(match["times"])
+        except ValueError:
+            raise ValueError(f"counts: cannot read {term.strip()!r} in {text!r}; {_FORMAT}") from None
+        if times < 1:
+            raise ValueError(f"counts: the number of classes must be at least 1; got {times} in {term.strip()!r}")
+        yield from [count] * times
+
+
+def format_counts(counts: ArrayLike) -> str:
+    """The shortest text that :func:`parse_counts` reads back.
+
+    Examples
+    --------
+    >>> format_counts([500, 500, 100])
+    '500x2,100'
+    """
+    values = np.asarray(counts).tolist()
+    terms: list[str] = []
+    start = 0
+    for stop in range(1, len(values) + 1):
+        if stop == len(values) or values[stop] != values[start]:
+            terms.append(f"{values[start]}x{stop - start}" if stop - start > 1 else f"{values[start]}")
+            start = stop
+    return ",".join(terms)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

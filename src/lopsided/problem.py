@@ -1,0 +1,212 @@
+"""The unconstrained feature model: what a user states, validated, and its classes grouped into clusters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lopsided.counts import format_counts, parse_counts
+from lopsided.losses import LOSSES, CrossEntropy, Loss
+
+if TYPE_CHECKING:
+    from lopsided.solver import Solution
+    from lopsided.theory import Thresholds
+
+#: λ_z may differ from √(λ_w λ_h) by this relative amount before the three are called contradictory.
+CONSISTENCY_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Classes that the problem cannot tell apart, grouped.
+
+    Attributes
+    ----------
+    counts : (J,) array of float
+        Samples in each class of the cluster.
+    sizes : (J,) array of float
+        Classes in each cluster.
+    labels : (K,) array of int
+        Cluster of each class. Clusters are numbered in the order in which their first class appears.
+    """
+
+    counts: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    @cached_property
+    def classes(self) -> list[list[int]]:
+        """The class indices of each cluster, ascending."""
+        order = np.argsort(self.labels, kind="stable")
+        ends = np.cumsum(self.sizes.astype(np.int64))[:-1]
+        return [group.tolist() for group in np.split(order, ends)]
+
+    @property
+    def num_clusters(self) -> int:
+        """Number of clusters J."""
+        return len(self.counts)
+
+    @property
+    def num_samples(self) -> float:
+        """Number of samples N = Σ sizes · counts."""
+        return float(self.sizes @ self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class UFM:
+    r"""Unconstrained feature model of a classifier trained on imbalanced classes.
+
+    Minimises over classifier W, free features H (one per sample) and bias b (Hong & Ling, JMLR 2024, eq. 1)
+
+    .. math:: \frac1N\sum_k\sum_{i\le n_k}\ell(W h_{ki}+b,k)+\frac{\lambda_w}2\|W\|_F^2
+              +\frac{\lambda_h}2\|H\|_F^2+\frac{\lambda_b}2\|b\|^2,
+
+    whose geometry depends on the decays only through :math:`\lambda_z=\sqrt{\lambda_w\lambda_h}` (and
+    :math:`\lambda_b`). The factor ½ is PyTorch's: ``weight_decay=w`` on a tensor is λ = w.
+
+    Parameters
+    ----------
+    counts : str or (K,) array_like
+        Samples in each class: ``"500x5,100x5"``, or one whole number a class.
+    lambda_z : float, optional
+        Decay of the mean logits. Give it, or ``lambda_w`` and ``lambda_h``, or one of those two beside it.
+    lambda_w, lambda_h : float, optional
+        Decay of the classifier and of the features (the sum over all N samples). With ``lambda_z`` alone both equal it.
+    lambda_b : float, default 0
+        Decay of the bias. 0 leaves the bias free.
+    bias : bool, default True
+        Whether the last layer has a bias.
+    loss : CrossEntropy, optional
+        The loss; cross-entropy by default.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule; the message names the argument, the rule and the value.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> model = lp.UFM(counts="500x5,100x5", lambda_z=3.5e-3, lambda_b=0.02)
+    >>> model.solve().geometry.merged          # past 1/300 the rare classes are lost
+    [[5, 6, 7, 8, 9]]
+    """
+
+    counts: NDArray[np.int64] = field(repr=False)
+    lambda_z: float
+    lambda_w: float
+    lambda_h: float
+    lambda_b: float
+    bias: bool
+    loss: Loss
+
+    def __init__(
+        self,
+        counts: str | ArrayLike,
+        lambda_z: float | None = None,
+        *,
+        lambda_w: float | None = None,
+        lambda_h: float | None = None,
+        lambda_b: float = 0.0,
+        bias: bool = True,
+        loss: Loss | None = None,
+    ) -> None:
+        decay_z, decay_w, decay_h = _resolve_decays(lambda_z, lambda_w, lambda_h)
+        if not _is_number(lambda_b) or not math.isfinite(lambda_b) or lambda_b < 0:
+            raise ValueError(f"lambda_b must be a finite number of at least 0 (0: a free bias); got {lambda_b!r}")
+        if not bias and lambda_b > 0:
+            raise ValueError(f"lambda_b must be left out where bias=False: there is no bias to decay; got {lambda_b!r}")
+        if loss is not None and not isinstance(loss, tuple(LOSSES.values())):
+            known = ", ".join(kind.__name__ for kind in LOSSES.values())
+            raise ValueError(f"loss must be an instance of one of: {known}; got {loss!r}")
+        settings = {
+            "counts": parse_counts(counts),
+            "lambda_z": decay_z,
+            "lambda_w": decay_w,
+            "lambda_h": decay_h,
+            "lambda_b": float(lambda_b),
+            "bias": bool(bias),
+            "loss": CrossEntropy() if loss is None else loss,
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+        self.counts.setflags(write=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.counts)
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Classes of equal count, which the optimum treats alike."""
+        values, first, labels = np.unique(self.counts, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.argsort(order)
+        labels = rank[labels]
+        return Clusters(
+            counts=values[order].astype(np.float64),
+            sizes=np.bincount(labels).astype(np.float64),
+            labels=labels.astype(np.int64),
+        )
+
+    def solve(self, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
+        """The certified optimum; see :func:`lopsided.solver.solve`."""
+        from lopsided.solver import solve  # a door to a room below; see CONTRIBUTING
+
+        return solve(self, tol=tol, max_iterations=max_iterations)
+
+    def thresholds(self) -> Thresholds:
+        """The decays at which classes merge; see :func:`lopsided.theory.thresholds`."""
+        from lopsided.theory import thresholds
+
+        return thresholds(self)
+
+    def __str__(self) -> str:
+        kind = "no bias" if not self.bias else f"λ_b = {self.lambda_b:g}" if self.lambda_b else "free bias"
+        return f"{self.loss.name} on {format_counts(self.counts)}, λ_z = {self.lambda_z:g}, {kind}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _resolve_decays(
+    lambda_z: float | None, lambda_w: float | None, lambda_h: float | None
+) -> tuple[float, float, float]:
+    """λ_z, λ_w and λ_h from whichever were given."""
+    for name, value in (("lambda_z", lambda_z), ("lambda_w", lambda_w), ("lambda_h", lambda_h)):
+        if value is not None and (not _is_number(value) or not math.isfinite(value) or value <= 0):
+            raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+    if lambda_z is None:
+        if lambda_w is None or lambda_h is None:
+            missing = "lambda_h" if lambda_h is None else "lambda_w"
+            given = "nothing" if lambda_w is None and lambda_h is None else f"no {missing}"
+            raise ValueError(f"lambda_z must be given, or both lambda_w and lambda_h; got {given}")
+        lambda_z = math.sqrt(lambda_w) * math.sqrt(lambda_h)
+    elif lambda_w is None and lambda_h is None:
+        lambda_w = lambda_h = lambda_z
+    elif lambda_w is None:
+        assert lambda_h is not None
+        lambda_w = lambda_z * (lambda_z / lambda_h)
+    elif lambda_h is None:
+        lambda_h = lambda_z * (lambda_z / lambda_w)
+    else:
+        implied = math.sqrt(lambda_w) * math.sqrt(lambda_h)
+        if abs(lambda_z - implied) > CONSISTENCY_TOLERANCE * implied:
+            raise ValueError(
+                f"lambda_z must equal sqrt(lambda_w * lambda_h) = {implied:g} where all three are given; got {lambda_z!r};"
+                " leave one out"
+            )
+        lambda_z = implied
+    return float(lambda_z), float(lambda_w), float(lambda_h)
