@@ -1,0 +1,357 @@
+"""Class counts, class means and within-class scatter of features, gathered in one pass and mergeable in any order."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lopsided.geometry import Geometry
+
+#: What may be handed in wherever numbers are expected: a tensor of any device and dtype, or a NumPy array.
+TensorLike: TypeAlias = Tensor | NDArray[np.generic]
+
+
+class MomentState(NamedTuple):
+    """The sums behind :class:`Moments`: K·d + d² numbers and two vectors, whatever the number of samples.
+
+    Attributes
+    ----------
+    counts : (K,) int64
+        Samples seen in each class.
+    means : (K, d) float64
+        Mean feature of each class; a row of zeros where the count is zero.
+    traces : (K,) float64
+        Sum over the samples of each class of their squared distance from the class mean.
+    scatter : (d, d) float64
+        Sum over all samples of ``(x − mean of its class)(x − mean of its class)ᵀ``, symmetric up to rounding.
+    """
+
+    counts: Tensor
+    means: Tensor
+    traces: Tensor
+    scatter: Tensor
+
+
+def empty_moments(num_classes: int, dim: int, *, device: torch.device | str | None = None) -> MomentState:
+    """Return the state before any sample: merged with another, it leaves that one as it is."""
+    # Tensors born in inference mode could not be updated outside it, where a validation loop may well leave them.
+    with torch.inference_mode(False):
+        return MomentState(
+            counts=torch.zeros(num_classes, dtype=torch.int64, device=device),
+            means=torch.zeros(num_classes, dim, dtype=torch.float64, device=device),
+            traces=torch.zeros(num_classes, dtype=torch.float64, device=device),
+            scatter=torch.zeros(dim, dim, dtype=torch.float64, device=device),
+        )
+
+
+@torch.no_grad()
+def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None:
+    """Add a batch to ``state`` in place; either the whole batch is added or nothing is.
+
+    Each class's mean moves from μ to μ' and the scatter grows by Σ (x − μ)(x − μ')ᵀ, which is exact (the batch form of
+    Welford's update) and costs one matrix product. Only the rows of the classes in the batch are touched.
+
+    Parameters
+    ----------
+    state : MomentState
+    features : (B, d) tensor
+        Real, of any floating dtype, on the state's device.
+    labels : (B,) int64 tensor
+        Class of each sample, in 0 … K − 1, on the state's device.
+
+    Raises
+    ------
+    ValueError
+        If a feature is not finite, or so large that its square is not.
+    """
+    samples = features.to(torch.float64)
+    # A sum is finite only if every term is: one cheap reduction, and the full search only when it fails.
+    if not math.isfinite(samples.sum().item()):
+        finite = samples.isfinite().all(dim=1)
+        if not finite.all():
+            index = int((~finite).int().argmax())
+            value = samples[index][~samples[index].isfinite()][0].item()
+            raise ValueError(f"features must be finite; got {value} in sample {index} of the batch; drop or repair it")
+
+    classes, position, added = labels.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    before = state.counts[classes]
+    after = before + added
+    old_means = state.means[classes]
+    from_old = samples - old_means[position]
+    step = torch.zeros_like(old_means).index_add_(0, position, from_old).div_(after.unsqueeze(1))
+    from_new = from_old - step[position]
+    unseen = before == 0
+    if unseen.any():
+        # A class without samples has no mean to be measured from: its first batch is centred on its own mean.
+        from_old -= (step * unseen.unsqueeze(1))[position]
+    squares = torch.einsum("bd,bd->b", from_old, from_new)
+    if not math.isfinite(squares.sum().item()):
+        index = int(samples.abs().amax(dim=1).argmax())
+        raise ValueError(
+            f"features must be small enough to be squared in float64 (below about 1e150); got"
+            f" {samples[index].abs().max().item():.3g} in sample {index} of the batch; rescale the features"
+        )
+    growth = torch.zeros_like(step[:, 0]).index_add_(0, position, squares)
+
+    state.scatter.addmm_(from_old.T, from_new)
+    state.means[classes] = old_means.add_(step)
+    state.traces[classes] += growth
+    state.counts[classes] = after
+
+
+@torch.no_grad()
+def merge_moments(first: MomentState, second: MomentState) -> MomentState:
+    """Return the state of both sets of samples together (Chan, Golub & LeVeque, 1983), changing neither argument.
+
+    Parameters
+    ----------
+    first, second : MomentState
+        Of equal shapes, on one device; either may be empty.
+
+    Returns
+    -------
+    MomentState
+    """
+    with torch.inference_mode(False):
+        counts = first.counts + second.counts
+        share = second.counts / counts.clamp(min=1)
+        gap = second.means - first.means
+        weight = first.counts * share
+        between = gap * weight.sqrt().unsqueeze(1)
+        return MomentState(
+            counts=counts,
+            means=first.means + gap * share.unsqueeze(1),
+            traces=first.traces + second.traces + between.square().sum(dim=1),
+            scatter=(first.scatter + second.scatter).addmm_(between.T, between),
+        )
+
+
+class Moments:
+    """Counts, means and within-class scatter of features by class, in float64 whatever the dtype of the features.
+
+    One pass, any batch size and order, no mask of samples against classes; several workers' moments merge into what one
+    would have gathered.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 1.
+    dim : int
+        Width d of the features, at least 1.
+    device : torch.device or str, optional
+        Where the sums live (it must know float64, which Apple's MPS does not); features from elsewhere are copied
+        there, one batch at a time. PyTorch's default device if not given.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lopsided.metrics import Moments
+    >>> moments = Moments(num_classes=3, dim=2)
+    >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]]), torch.tensor([0, 0, 2]))
+    >>> moments.counts.tolist()
+    [2, 0, 1]
+    >>> moments.means.tolist()
+    [[2.0, 0.0], [nan, nan], [0.0, 5.0]]
+    """
+
+    def __init__(self, num_classes: int, dim: int, *, device: torch.device | str | None = None) -> None:
+        for name, value in (("num_classes", num_classes), ("dim", dim)):
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        if device is not None and torch.device(device).type == "mps":
+            raise ValueError("device must know float64, which 'mps' does not; got 'mps'; give device='cpu'")
+        self._state = empty_moments(int(num_classes), int(dim), device=device)
+
+    @property
+    def state(self) -> MomentState:
+        """The sums themselves, not a copy."""
+        return self._state
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self._state.means.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Width d of the features."""
+        return self._state.means.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums live."""
+        return self._state.means.device
+
+    def update(self, features: TensorLike, labels: TensorLike) -> None:
+        """Add a batch of samples; a batch that is refused changes nothing.
+
+        Parameters
+        ----------
+        features : (B, d) tensor or array
+            One row a sample, of any real dtype. B may be 0.
+        labels : (B,) tensor or array
+            Class of each sample: integers in 0 … K − 1.
+
+        Raises
+        ------
+        ValueError
+            If a shape, dtype or label breaks its rule, or a feature is not finite; the message names the sample.
+        """
+        samples, classes = as_tensor(features), as_tensor(labels)
+        if samples.ndim != 2 or samples.shape[1] != self.dim:
+            raise ValueError(
+                f"features must have shape (B, d) with d = {self.dim}, one row a sample; got {tuple(samples.shape)}"
+            )
+        if samples.is_complex():
+            raise ValueError(f"features must be real numbers; got {samples.dtype}")
+        if classes.shape != samples.shape[:1]:
+            raise ValueError(
+                f"labels must have shape (B,) with B = {len(samples)}, one class index a sample;"
+                f" got {tuple(classes.shape)}"
+            )
+        if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
+            raise ValueError(f"labels must have an integer dtype; got {classes.dtype}; use labels.long()")
+        if len(samples) == 0:
+            return
+        classes = classes.to(self.device).to(torch.int64)
+        outside = (classes < 0) | (classes >= self.num_classes)
+        if outside.any():
+            index = int(outside.int().argmax())
+            raise ValueError(
+                f"labels must be class indices from 0 to {self.num_classes - 1};"
+                f" got {int(classes[index])} for sample {index} of the batch"
+            )
+        update_moments(self._state, samples.to(self.device), classes)
+
+    def merge(self, other: Moments) -> None:
+        """Add all the samples that ``other`` has seen; ``other`` is left as it is.
+
+        Parameters
+        ----------
+        other : Moments
+            Of as many classes and the same width, on any device; it may be empty.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of classes or the widths differ.
+        """
+        for name in ("num_classes", "dim"):
+            if getattr(other, name) != getattr(self, name):
+                raise ValueError(
+                    f"other must have the same {name} to be merged, {getattr(self, name)}; got {getattr(other, name)}"
+                )
+        moved = MomentState(*(tensor.to(self.device) for tensor in other.state))
+        self._state = merge_moments(self._state, moved)
+
+    @property
+    def counts(self) -> Tensor:
+        """(K,) samples in each class, int64."""
+        return self._state.counts.clone()
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return int(self._state.counts.sum())
+
+    @property
+    def means(self) -> Tensor:
+        """(K, d) class means, float64; NaN for an absent class, which has none."""
+        return self._state.means.masked_fill((self._state.counts == 0).unsqueeze(1), math.nan)
+
+    @property
+    def global_mean(self) -> Tensor:
+        """(d,) mean of all samples, float64; NaN before the first."""
+        counts = self._state.counts.to(torch.float64)
+        return counts @ self._state.means / counts.sum()
+
+    @property
+    def within_class_covariance(self) -> Tensor:
+        """(d, d) Σ_W: the scatter about the class means, averaged over all N samples; NaN before the first."""
+        scatter = self._state.scatter
+        return (scatter + scatter.T) / (2 * self._state.counts.sum())
+
+    @property
+    def within_class_variances(self) -> Tensor:
+        """(K,) mean squared distance from the class mean in each class (over n_k, not n_k − 1).
+
+        NaN for an absent class, and for a class of one sample: zero there would say "collapsed" where nothing is known.
+        """
+        counts = self._state.counts
+        return (self._state.traces / counts).masked_fill(counts < 2, math.nan)
+
+    def geometry(self, weight: TensorLike | None = None, bias: TensorLike | None = None) -> Geometry:
+        """Return the measured geometry.
+
+        Parameters
+        ----------
+        weight : (K, d) tensor or array, optional
+            Weight of the last linear layer, one row a class.
+        bias : (K,) tensor or array, optional
+            Its bias; zeros if not given.
+
+        Returns
+        -------
+        Geometry
+            An absent class has count 0 and a mean of NaN.
+
+        Raises
+        ------
+        ValueError
+            If ``weight`` or ``bias`` has another shape, or an entry that is not finite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from lopsided.metrics import Moments
+        >>> moments = Moments(num_classes=2, dim=1)
+        >>> moments.update(torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 1]))
+        >>> moments.geometry(weight=torch.tensor([[2.0], [-2.0]])).mean_logits
+        array([[ 2., -2.],
+               [-2.,  2.]])
+        """
+        return Geometry(
+            counts=_to_numpy(self.counts),
+            class_means=_to_numpy(self.means),
+            classifier=_parameter("weight", weight, (self.num_classes, self.dim)),
+            bias=_parameter("bias", bias, (self.num_classes,)),
+        )
+
+    def __repr__(self) -> str:
+        return f"Moments(num_classes={self.num_classes}, dim={self.dim}, num_samples={self.num_samples})"
+
+
+def as_tensor(values: TensorLike) -> Tensor:
+    """Return a tensor without gradient, sharing memory with ``values`` where it can."""
+    if isinstance(values, Tensor):
+        return values.detach()
+    array = np.asarray(values)
+    # torch warns about arrays it could write to against their will, such as a file mapped for reading.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _to_numpy(tensor: Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _parameter(name: str, values: TensorLike | None, shape: tuple[int, ...]) -> NDArray[np.generic] | None:
+    if values is None:
+        return None
+    array = _to_numpy(as_tensor(values).cpu().to(torch.float64))
+    if array.shape != shape:
+        rule = "(K, d), one row a class, as in torch.nn.Linear" if len(shape) == 2 else "(K,), one entry a class"
+        raise ValueError(f"{name} must have shape {rule}: {shape} here; got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; got {np.count_nonzero(~np.isfinite(array))} entries that are not")
+    return array
