@@ -1,0 +1,116 @@
+"""The commands, and one line and an exit code for whatever goes wrong in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import lopsided
+from lopsided.cli.predict import predict
+from lopsided.cli.thresholds import thresholds
+
+INTERRUPTED = 128 + 2
+BROKEN_PIPE = 128 + 13
+
+app = typer.Typer(
+    name="lopsided",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+# Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
+# its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
+# the function that needs them.
+for command in (predict, thresholds):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lopsided {lopsided.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Predict, measure and prevent the collapse of rare classes in classifiers trained on lopsided data.
+
+    Exit codes: 0 done; 1 done, with a finding to look at; 2 bad input, in one line on standard error.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; those of this process by default.
+
+    Raises
+    ------
+    SystemExit
+        Always, with code 0 (done), 1 (a finding), 2 (bad input), 130 (interrupted) or 141 (nobody reads the output).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a Greek letter must not crash a terminal that cannot show it
+    program: Any = typer.main.get_command(app)
+    try:
+        with program.make_context("lopsided", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            program.invoke(context)
+        sys.stdout.flush()
+        code = 0
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.TyperException as error:
+        code = _refuse(error.format_message(), error.exit_code)
+    except ValueError as error:
+        options = _options(program)
+        if _first_word(error) not in options:
+            raise  # not about an argument, so a defect of the program: its traceback is wanted
+        code = _refuse(_in_words_of_command_line(str(error), options), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go; otherwise the interpreter would complain about it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    sys.exit(code)
+
+
+def _refuse(message: str, code: int) -> int:
+    if message:  # empty where the program was called without a command and has printed its help
+        typer.echo(f"lopsided: {' '.join(message.splitlines())}", err=True)
+    return code
+
+
+def _options(program: Any) -> dict[str, str]:
+    """The option of each argument of the library, over all commands."""
+    return {parameter.name: parameter.opts[0] for command in program.commands.values() for parameter in command.params}
+
+
+def _first_word(error: ValueError) -> str:
+    match = re.match(r"\w+", str(error))
+    return match[0] if match else ""
+
+
+def _in_words_of_command_line(message: str, options: dict[str, str]) -> str:
+    """The library's message with its Python arguments named as the options that set them."""
+    first, rest = re.fullmatch(r"(\w+)(.*)", message, re.DOTALL).groups()  # type: ignore[union-attr]
+    rest = rest.replace("bias=False", "--no-bias")
+    # Past the first word only names that are no English words (lambda_b) are sure to be arguments.
+    rest = re.sub(r"\b[a-z]+_[a-z_]+\b", lambda name: options.get(name[0], name[0]), rest)
+    return options[first] + rest

@@ -1,0 +1,153 @@
+"""``lopsided predict``: the certified optimum for given counts and decays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import typer
+
+from lopsided.cli.options import (
+    Bias,
+    Counts,
+    Json,
+    LambdaB,
+    LambdaH,
+    LambdaW,
+    LambdaZ,
+    LossName,
+    Tolerance,
+    bias_decay,
+    named_loss,
+)
+from lopsided.cli.output import bar, class_ranges, console, print_json, shown_rows
+from lopsided.problem import UFM
+from lopsided.solver import Solution
+from lopsided.theory import Thresholds
+
+#: Most classes for which ``--json`` carries the K × K mean logits.
+LARGEST_MATRIX = 64
+
+
+def predict(
+    counts: Counts,
+    lambda_z: LambdaZ = None,
+    lambda_w: LambdaW = None,
+    lambda_h: LambdaH = None,
+    lambda_b: LambdaB = 0.0,
+    bias: Bias = True,
+    loss: LossName = "cross-entropy",
+    tol: Tolerance = 1e-9,
+    as_json: Json = False,
+) -> None:
+    """Predict the last layer that training ends in: which classes are kept apart, and which are lost.
+
+    Exits with 1 where the optimum could not be certified to --tol.
+
+    Example:
+
+    lopsided predict --counts 500x5,100x5 --lambda-z 0.003 --lambda-b 0.02
+    """
+    model = UFM(
+        counts, lambda_z, lambda_w=lambda_w, lambda_h=lambda_h, lambda_b=lambda_b, bias=bias, loss=named_loss(loss)
+    )
+    solution = model.solve(tol=tol)
+    thresholds = model.thresholds()
+    if as_json:
+        print_json(_as_object(solution, thresholds))
+    else:
+        _print_tables(solution, thresholds)
+    if solution.status != "optimal":
+        typer.echo(f"lopsided: {solution.message}", err=True)
+        raise typer.Exit(1)
+
+
+def _as_object(solution: Solution, thresholds: Thresholds) -> dict[str, Any]:
+    model, geometry = solution.problem, solution.geometry
+    value: dict[str, Any] = {
+        "lambda_z": model.lambda_z,
+        "lambda_b": bias_decay(model),
+        "objective": solution.objective,
+        "gap": solution.gap,
+        "status": solution.status,
+        "rank": geometry.rank,
+        "merged": geometry.merged,
+        "thresholds": {"within": thresholds.within, "complete": thresholds.complete},
+        "clusters": [
+            {
+                "count": int(cluster.count),
+                "classes": cluster.classes,
+                "own_logit": cluster.own_logit,
+                "bias": cluster.bias,
+                "collapsed": cluster.collapsed,
+            }
+            for cluster in solution.clusters
+        ],
+    }
+    if model.num_classes <= LARGEST_MATRIX:
+        value["mean_logits"] = geometry.mean_logits
+    return value
+
+
+def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
+    from rich.table import Table
+
+    model, geometry = solution.problem, solution.geometry
+    table = Table("classes", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("samples", "own logit", "bias", "merge at λ_z ≥"):
+        table.add_column(heading, justify="right")
+    table.add_column("λ_z / threshold")
+    table.add_column("")
+    for row in shown_rows(len(solution.clusters)):
+        if row is None:
+            table.add_row(*["…"] * 7)
+            continue
+        cluster, within = solution.clusters[row], float(thresholds.within[row])
+        threshold = thresholds.complete if np.isnan(within) else min(within, thresholds.complete)
+        table.add_row(
+            class_ranges(cluster.classes),
+            f"{cluster.count:.0f}",
+            f"{cluster.own_logit:.4f}",
+            f"{cluster.bias:.4f}" if model.bias else "none",
+            f"{threshold:.6g}",
+            f"{bar(model.lambda_z / threshold)} {model.lambda_z / threshold:.3g}",
+            "[bold red]lost[/]" if cluster.collapsed else "[green]kept[/]",
+        )
+    terminal = console()
+    terminal.print(f"[bold]{model}[/]")
+    terminal.print(table)
+    terminal.print(
+        f"rank {geometry.rank} of {model.num_classes - 1}; objective {solution.objective:.10g}; "
+        f"all classes merge at λ_z ≥ {thresholds.complete:.6g}"
+    )
+    certificate = "certified" if solution.status == "optimal" else f"NOT certified ({solution.status})"
+    terminal.print(f"{certificate}: at most {max(solution.gap, 0.0):.2g} above the true optimum")
+    terminal.print(_verdict(solution, thresholds), style="bold")
+
+
+def _verdict(solution: Solution, thresholds: Thresholds) -> str:
+    """One sentence: what is lost, and how far away the next change is."""
+    decay = solution.problem.lambda_z
+    if solution.geometry.rank == 0:
+        return (
+            f"Everything is lost: every class gets the same prediction; classes separate below λ_z = "
+            f"{thresholds.complete:.6g}, {thresholds.complete / decay:.3g} times this decay."
+        )
+    lost = [index for index, cluster in enumerate(solution.clusters) if cluster.collapsed]
+    if lost:
+        classes = sorted(k for index in lost for k in solution.clusters[index].classes)
+        nearest = float(np.nanmin(thresholds.within[lost], initial=thresholds.complete))
+        return (
+            f"Lost: classes {class_ranges(classes)} cannot be told apart; all are kept below λ_z = {nearest:.6g}, "
+            f"{nearest / decay:.3g} times this decay."
+        )
+    first = int(np.nanargmin([*thresholds.within, thresholds.complete]))
+    value = [*thresholds.within, thresholds.complete][first]
+    who = (
+        f"classes {class_ranges(solution.clusters[first].classes)}"
+        if first < len(solution.clusters)
+        else "all classes at once"
+    )
+    return (
+        f"No class is lost: the first to merge are {who}, at λ_z = {value:.6g}, {value / decay:.3g} times this decay."
+    )

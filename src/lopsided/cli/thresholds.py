@@ -1,0 +1,60 @@
+"""``lopsided thresholds``: the decays at which classes merge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lopsided.cli.options import Bias, Counts, Json, LambdaB, LossName, bias_decay, named_loss
+from lopsided.cli.output import class_ranges, console, print_json, shown_rows
+from lopsided.problem import UFM
+
+
+def thresholds(
+    counts: Counts,
+    lambda_b: LambdaB = 0.0,
+    bias: Bias = True,
+    loss: LossName = "cross-entropy",
+    as_json: Json = False,
+) -> None:
+    """The decays λ_z at which classes merge: within each group of equal counts, and all together.
+
+    Example:
+
+    lopsided thresholds --counts 500x5,100x5 --lambda-b 0.02
+    """
+    # The thresholds are values of λ_z, so they do not depend on the one that a model must have.
+    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=named_loss(loss))
+    found = model.thresholds()
+    clusters = model.clusters
+    if as_json:
+        print_json(
+            {
+                "lambda_b": bias_decay(model),
+                "thresholds": {"within": found.within, "complete": found.complete},
+                "clusters": [
+                    {"count": int(count), "classes": classes}
+                    for count, classes in zip(clusters.counts, clusters.classes, strict=True)
+                ],
+            }
+        )
+        return
+
+    from rich.table import Table
+
+    table = Table("classes", box=None, header_style="bold", padding=(0, 2))
+    for heading in ("samples each", "merge at λ_z ≥"):
+        table.add_column(heading, justify="right")
+    for row in shown_rows(clusters.num_clusters):
+        if row is None:
+            table.add_row("…", "…", "…")
+            continue
+        value = found.within[row]
+        table.add_row(
+            class_ranges(clusters.classes[row]),
+            f"{clusters.counts[row]:.0f}",
+            "alone" if np.isnan(value) else f"{value:.6g}",
+        )
+    table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
+    terminal = console()
+    terminal.print(table)
+    terminal.print("Weight decay w on the classifier and h on the features is λ_z = √(w h).", style="dim")
