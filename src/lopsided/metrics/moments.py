@@ -81,14 +81,16 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
     classes, position, added = labels.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     before = state.counts[classes]
     after = before + added
-    old_means = state.means[classes]
-    from_old = samples - old_means[position]
-    step = torch.zeros_like(old_means).index_add_(0, position, from_old).div_(after.unsqueeze(1))
-    from_new = from_old - step[position]
+    # Temporaries are reused: at these sizes a fresh one costs more in page faults than the arithmetic on it.
+    from_old = state.means.index_select(0, labels)
+    torch.sub(samples, from_old, out=from_old)
+    step = samples.new_zeros(len(classes), samples.shape[1]).index_add_(0, position, from_old).div_(after.unsqueeze(1))
+    from_new = step.index_select(0, position)
+    torch.sub(from_old, from_new, out=from_new)
     unseen = before == 0
     if unseen.any():
         # A class without samples has no mean to be measured from: its first batch is centred on its own mean.
-        from_old -= (step * unseen.unsqueeze(1))[position]
+        from_old -= step.mul(unseen.unsqueeze(1)).index_select(0, position)
     squares = torch.einsum("bd,bd->b", from_old, from_new)
     if not math.isfinite(squares.sum().item()):
         index = int(samples.abs().amax(dim=1).argmax())
@@ -99,9 +101,9 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
     growth = torch.zeros_like(step[:, 0]).index_add_(0, position, squares)
 
     state.scatter.addmm_(from_old.T, from_new)
-    state.means[classes] = old_means.add_(step)
-    state.traces[classes] += growth
-    state.counts[classes] = after
+    state.means.index_add_(0, classes, step)
+    state.traces.index_add_(0, classes, growth)
+    state.counts.index_copy_(0, classes, after)
 
 
 @torch.no_grad()
