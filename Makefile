@@ -1,0 +1,71 @@
+# Everything a newcomer or CI runs. Each target makes the virtual environment it needs and reuses it the next time.
+#   make demo    predict, train, measure and compare on real data (ARGS="…" is passed on to `lopsided demo`)
+#   make test    the whole test suite                             (ARGS="…" is passed on to pytest)
+#   make lint    ruff and mypy        make build   wheel and sdist        make bench   the solver against CVXPY
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format build bench constraints clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.installed-train
+	$(BIN)/lopsided demo $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/solve.py $(ARGS)
+
+# Takes the newest versions that pyproject.toml admits, in an environment of its own that holds nothing else. What is
+# left out: local labels (the +cpu of a PyTorch build) and the CUDA packages, which PyTorch itself pins.
+constraints:
+	$(PYTHON) -m venv --clear build/constraints
+	build/constraints/bin/python -m pip install --quiet '.[dev]' $(ARGS)
+	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude lopsided \
+		| sed -E '/^(nvidia|cuda|triton)/d; s/\+[a-z0-9.]+$$//'; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist lopsided-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# One environment, filled by need: `demo` must not wait for the linters.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing lopsided[$*] into $(VENV); the first time takes a minute or two ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v '$(PYTHON)' >/dev/null || { \
+		echo "make: $(PYTHON) not found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python" >&2; \
+		exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: lopsided needs Python 3.11 or newer; $(PYTHON) is $$('$(PYTHON)' --version 2>&1);" \
+			"name another: make PYTHON=python3.11" >&2; \
+		exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) cannot make virtual environments; install its venv module" \
+			"(Debian and Ubuntu: apt-get install python3-venv)" >&2; \
+		exit 1; }
+	'$(PYTHON)' -m venv '$(VENV)'
