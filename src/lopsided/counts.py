@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Counts are held as integers in float64 arithmetic, which is exact up to here.
 LARGEST_COUNT = 2**53
+#: Far past any data set; a slip of the keyboard such as ``500x5000000000`` must not fill the memory.
+MOST_CLASSES = 10**7
 
 _TERM = re.compile(r"(?P<count>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
 _FORMAT = "write COUNTxCLASSES terms separated by commas, such as 500x5,100x5"
@@ -75,8 +77,10 @@ def _parse_text(text: str) -> Iterable[float]:
             times = 1 if match["times"] is None else int(match["times"])
         except ValueError:
             raise ValueError(f"counts: cannot read {term.strip()!r} in {text!r}; {_FORMAT}") from None
-        if times < 1:
-            raise ValueError(f"counts: the number of classes must be at least 1; got {times} in {term.strip()!r}")
+        if not 1 <= times <= MOST_CLASSES:
+            raise ValueError(
+                f"counts: the number of classes must be at least 1 and at most {MOST_CLASSES}; got {times} in {term.strip()!r}"
+            )
         yield from [count] * times
 
 
