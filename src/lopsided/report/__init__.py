@@ -1,0 +1,25 @@
+"""Tables, figures and one page from stored runs. Matplotlib is loaded by the first figure drawn."""
+
+from lopsided.report.canvas import to_png
+from lopsided.report.curves import figure_merged, figure_training
+from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
+from lopsided.report.page import Picture, render_page
+from lopsided.report.tables import Row, checks_table, comparison_rows, comparison_table, report_dict
+from lopsided.report.writing import write_report
+
+__all__ = [
+    "Picture",
+    "Row",
+    "checks_table",
+    "comparison_rows",
+    "comparison_table",
+    "figure_cosines",
+    "figure_mean_logits",
+    "figure_merged",
+    "figure_overview",
+    "figure_training",
+    "render_page",
+    "report_dict",
+    "to_png",
+    "write_report",
+]

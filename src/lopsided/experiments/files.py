@@ -1,0 +1,87 @@
+"""Files that are either whole or absent, whatever interrupts the writing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Make a folder if need be, and make sure that files can be written into it before any work is spent.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; its parents are made too.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If it is no folder and cannot be made one, or takes no files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writable_folder(folder + "/a/b").is_dir()
+    True
+    """
+    folder = Path(path)
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"output must be a folder that can be written; got {str(folder)!r} ({reason}); choose another"
+        ) from None
+    return folder
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    The content goes to a temporary file beside ``path``, is flushed to disk and takes its name in one step; an
+    exception or Ctrl-C on the way leaves ``path`` as it was and no temporary file.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write, in an existing folder.
+    content : bytes or str
+        Text is encoded as UTF-8.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(folder + "/note.txt", "whole").read_text()
+    'whole'
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return target

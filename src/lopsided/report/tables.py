@@ -1,0 +1,217 @@
+"""Tables: predicted | measured | relative error, for the terminal, for a page and for JSON, from the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from lopsided.experiments.checks import Check
+from lopsided.experiments.record import Run, plain
+from lopsided.geometry import Discrepancy
+from lopsided.report import wording
+
+HEADER = ("quantity", "predicted", "measured", "relative error")
+CHECK_HEADER = ("run", "claim", "target", "found", "holds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a comparison.
+
+    Attributes
+    ----------
+    quantity, unit : str
+        What is compared, and its unit.
+    predicted, measured : float, int, list or None
+        The two values: of a matrix its root-mean-square entry, ``None`` where undefined.
+    relative_error : float or None
+        Of a matrix in the Frobenius norm; ``None`` where the prediction is exactly zero, and for ranks and groups.
+    absolute_error : float or None
+        Root-mean-square error, in ``unit``.
+    agrees : bool or None
+        For what is the same or not: rank and merged classes.
+    """
+
+    quantity: str
+    unit: str
+    predicted: Any
+    measured: Any
+    relative_error: float | None = None
+    absolute_error: float | None = None
+    agrees: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes under their names, for JSON."""
+        return {name: plain(value, name) for name, value in asdict(self).items()}
+
+    def cells(self, names: list[str]) -> tuple[str, str, str, str]:
+        """Return the row as text, under :data:`HEADER`.
+
+        Parameters
+        ----------
+        names : list of str
+            Class names, for groups of merged classes.
+        """
+        label = f"{self.quantity} ({self.unit})" if self.unit else self.quantity
+        if self.agrees is None:
+            verdict = wording.error(self.relative_error, self.absolute_error, self.unit)
+            return label, wording.number(self.predicted), wording.number(self.measured), verdict
+        verdict = "same" if self.agrees else "differs"
+        if isinstance(self.predicted, list):
+            return label, wording.groups(self.predicted, names), wording.groups(self.measured, names), verdict
+        return label, str(self.predicted), str(self.measured), verdict
+
+
+def comparison_rows(run: Run) -> list[Row]:
+    """List the lines of a run's comparison.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    list of Row
+        The own-class logits of each group of equally common classes, then every quantity of
+        :func:`lopsided.compare`, then rank and merged classes.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> for row in comparison_rows(Run("r", {}, g, g))[:3]:
+    ...     print(*row.cells(["0", "1"]), sep=" | ")
+    own-class logit, n = 3 (nats) | 1 | 1 | 0 %
+    own-class logit, n = 2 (nats) | 1 | 1 | 0 %
+    mean logits (nats) | 1 | 1 | 0 %
+    """
+    comparison = run.comparison
+    rows = _own_logit_rows(run)
+    for name, entry in comparison.discrepancies.items():
+        label, unit = wording.QUANTITIES[name]
+        predicted, measured = (_root_mean_square(entry, which) for which in ("predicted", "measured"))
+        rows.append(Row(label, unit, predicted, measured, _finite(entry.relative_error), _finite(entry.absolute_error)))
+    for label, attribute, same in (
+        ("rank", "rank", comparison.same_rank),
+        ("merged classes", "merged", comparison.same_merged),
+    ):
+        rows.append(Row(label, "", getattr(run.predicted, attribute), getattr(run.measured, attribute), agrees=same))
+    return rows
+
+
+def _own_logit_rows(run: Run) -> list[Row]:
+    counts = run.predicted.counts
+    distinct = np.unique(counts[counts > 0])[::-1]
+    if len(distinct) > 4:  # a long tail is not a handful of groups
+        return []
+    rows = []
+    for count in distinct:
+        own = [np.diagonal(geometry.mean_logits)[counts == count] for geometry in (run.predicted, run.measured)]
+        predicted, measured = (float(np.mean(values)) for values in own)
+        off = abs(measured - predicted)
+        relative = off / abs(predicted) if predicted else None
+        rows.append(Row(f"own-class logit, n = {count:.0f}", "nats", predicted, measured, relative, off))
+    return rows
+
+
+def _root_mean_square(entry: Discrepancy, which: str) -> float | None:
+    value = getattr(entry, which)
+    both = np.isfinite(entry.predicted) & np.isfinite(entry.measured)
+    if entry.name.startswith("cosines"):
+        np.fill_diagonal(both, False)  # as in the errors: always 1
+    return float(np.sqrt(np.mean(value[both] ** 2))) if both.any() else None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def comparison_table(run: Run) -> Table:
+    """Make the table of a run's comparison for the terminal.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    rich.table.Table
+        Titled with the decay and what became of the classes.
+    """
+    table = Table(
+        title=Text(f"{run.name} ({wording.decay(run)}): {wording.outcome(run)}"),
+        caption=Text("matrices: root-mean-square entry, error in the Frobenius norm"),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for index, name in enumerate(HEADER):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    names = wording.class_names(run)
+    for row in comparison_rows(run):
+        style = "red" if row.agrees is False else ""
+        table.add_row(*(Text(cell, style=style) for cell in row.cells(names)))
+    return table
+
+
+def checks_table(checks: Iterable[Check], title: str = "Does the target hold?") -> Table:
+    """Verdicts for the terminal.
+
+    Parameters
+    ----------
+    checks : iterable of Check
+    title : str
+
+    Returns
+    -------
+    rich.table.Table
+    """
+    table = Table(title=Text(title), title_justify="left")
+    for name in CHECK_HEADER:
+        table.add_column(name)
+    for check in checks:
+        *cells, verdict = check_cells(check)
+        table.add_row(*map(Text, cells), Text(verdict, style="green" if check.holds else "red"))
+    return table
+
+
+def check_cells(check: Check) -> tuple[str, ...]:
+    """Return a verdict as text, under :data:`CHECK_HEADER`."""
+    return check.run, check.claim, check.target, check.found, "yes" if check.holds else "no"
+
+
+def report_dict(runs: Iterable[Run], checks: Iterable[Check]) -> dict[str, Any]:
+    """Everything the tables say, and the runs' plain parts, as one JSON object.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+    checks : iterable of Check
+
+    Returns
+    -------
+    dict
+        ``holds``: whether every check does; ``checks`` and ``runs``: lists of objects.
+    """
+    verdicts = [check.to_dict() for check in checks]
+    return {
+        "holds": all(verdict["holds"] for verdict in verdicts),
+        "checks": verdicts,
+        "runs": [
+            {
+                "name": run.name,
+                "outcome": wording.outcome(run),
+                "settings": run.settings,
+                "certificate": run.certificate,
+                "comparison": [row.to_dict() for row in comparison_rows(run)],
+                "measures": run.measures,
+                "findings": run.findings,
+                "versions": run.versions,
+            }
+            for run in runs
+        ],
+    }

@@ -1,0 +1,172 @@
+"""How numbers, groups of classes and outcomes are put into words, once for tables, figures and pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lopsided.experiments.record import Run
+from lopsided.geometry import Geometry
+
+#: What a quantity of a comparison is called, and its unit (none for cosines).
+QUANTITIES = {
+    "mean_logits": ("mean logits", "nats"),
+    "bias": ("bias", "nats"),
+    "gram_means": ("Gram of class means", "feature²"),
+    "gram_classifier": ("Gram of classifier", "weight²"),
+    "cosines_means": ("cosines of class means", ""),
+    "cosines_classifier": ("cosines of classifier", ""),
+}
+#: More classes than this are counted, not listed.
+_LISTED = 12
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number to a few significant digits; a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.0300004), number(None), number(3)
+    ('0.03', '–', '3')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def error(relative: float | None, absolute: float | None, unit: str) -> str:
+    """Write a relative error in percent or, where the prediction is zero, the absolute error with its unit.
+
+    Examples
+    --------
+    >>> error(0.0312, 0.1, "nats"), error(None, 0.0021, "nats"), error(None, None, "")
+    ('3.12 %', '0.0021 nats off zero', 'undefined')
+    """
+    if relative is not None and math.isfinite(relative):
+        return f"{number(100 * relative, 3)} %"
+    if absolute is not None and math.isfinite(absolute):
+        return f"{number(absolute, 2)} {unit} off zero".replace("  ", " ")
+    return "undefined"
+
+
+def class_names(run: Run) -> list[str]:
+    """Find the names of the classes: the run's own, their indices otherwise.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> class_names(Run("r", {"class_names": ["cat", "dog"]}, g, g)), class_names(Run("r", {}, g, g))
+    (['cat', 'dog'], ['0', '1'])
+    """
+    names = run.settings.get("class_names")
+    total = run.predicted.num_classes
+    if isinstance(names, list) and len(names) == total:
+        return [str(name) for name in names]
+    return [str(index) for index in range(total)]
+
+
+def groups(merged: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """Put groups of merged classes in words.
+
+    Examples
+    --------
+    >>> groups([[1, 2], [3, 4]], list("abcde")), groups([], list("ab")), groups([[0, 1]], list("ab"))
+    ('b = c; d = e', 'none', 'all 2')
+    """
+    if not merged:
+        return "none"
+    if len(merged) == 1 and len(merged[0]) == len(names):
+        return f"all {len(names)}"
+    texts = []
+    for group in merged:
+        shown = [names[index] for index in group[:_LISTED]]
+        more = f" = … ({len(group)} classes)" if len(group) > _LISTED else ""
+        texts.append(" = ".join(shown) + more)
+    return "; ".join(texts)
+
+
+def counts_of(group: Sequence[int], counts: Any) -> str:
+    """How common the classes of a group are.
+
+    Examples
+    --------
+    >>> counts_of([2, 3], [500, 500, 100, 100]), counts_of([1, 2], [500, 300, 100])
+    ('100 samples each', '100 to 300 samples each')
+    """
+    few, many = int(np.min(np.asarray(counts)[group])), int(np.max(np.asarray(counts)[group]))
+    return f"{few} samples each" if few == many else f"{few} to {many} samples each"
+
+
+def outcome(run: Run) -> str:
+    """Say what became of the classes of a run, in one clause.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> outcome(Run("r", {}, g, g))
+    'every class is told apart, as predicted'
+    """
+    seen, expected = state(run.measured), state(run.predicted)
+    same = run.measured.merged == run.predicted.merged
+    return f"{seen}, as predicted" if same else f"{seen}, but the prediction is: {expected}"
+
+
+def state(geometry: Geometry) -> str:
+    """Say which classes of a geometry have merged.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> state(lp.UFM("500x5,100x5", lambda_z=4e-3).solve().geometry)
+    'the 5 rarest classes have merged'
+    """
+    merged = geometry.merged
+    if not merged:
+        return "every class is told apart"
+    if len(merged) == 1 and len(merged[0]) == geometry.num_classes:
+        return "all classes have merged"
+    if len(merged) == 1:
+        group, counts = merged[0], geometry.counts
+        rarest = np.flatnonzero(counts == np.min(counts[counts > 0])).tolist()
+        if group == rarest:
+            return f"the {len(group)} rarest classes have merged"
+        return f"{len(group)} classes have merged ({counts_of(group, counts)})"
+    return f"{sum(map(len, merged))} classes have merged in {len(merged)} groups"
+
+
+def decay(run: Run) -> str:
+    """Label a run by its decay, or by its name where the settings hold none.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> decay(Run("r", {"lambda_z": 0.01}, g, g)), decay(Run("r", {}, g, g))
+    ('λ_z = 0.01', 'r')
+    """
+    value = run.settings.get("lambda_z")
+    return run.name if value is None else f"λ_z = {number(value)}"
+
+
+def certificate(run: Run) -> str:
+    """Say how sure the prediction is, in one sentence; nothing where no certificate is stored.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> certificate(Run("r", {}, g, g, {"objective": 0.5, "gap": 1e-12, "status": "optimal"}))
+    'The prediction has objective 0.5, certified to be within 1e−12 of the optimum (optimal).'
+    """
+    if not {"objective", "gap", "status"} <= run.certificate.keys():
+        return ""
+    objective, gap, status = (run.certificate[name] for name in ("objective", "gap", "status"))
+    return (
+        f"The prediction has objective {number(objective, 6)}, certified to be within {number(gap, 2)} of the optimum "
+        f"({status})."
+    )

@@ -1,0 +1,100 @@
+"""A whole report in a folder: figures as PNG and one page that holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lopsided.experiments.checks import Check
+from lopsided.experiments.files import writable_folder, write_atomically
+from lopsided.experiments.record import Run
+from lopsided.report import wording
+from lopsided.report.canvas import to_png
+from lopsided.report.curves import figure_merged, figure_training
+from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
+from lopsided.report.page import Picture, render_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Name of the page in its folder.
+PAGE = "report.html"
+
+
+def write_report(
+    folder: str | Path,
+    title: str,
+    lead: str,
+    runs: Sequence[Run],
+    checks: Sequence[Check] = (),
+    on_figure: Callable[[str], None] | None = None,
+) -> Path:
+    """Draw the figures of some runs and write them, with one page that shows all, into a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if need be; files of an earlier report are replaced, each in one step.
+    title, lead : str
+        Heading of the page, and what was done.
+    runs : sequence of Run
+        At least one; their names become parts of file names.
+    checks : sequence of Check
+        The claims to be judged.
+    on_figure : callable, optional
+        Called with the name of each figure before it is drawn.
+
+    Returns
+    -------
+    Path
+        The page, ``report.html``.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be written, or there are no runs.
+    """
+    target = writable_folder(folder)
+
+    def draw(name: str, figure: Callable[[], Figure], text: str) -> Picture:
+        if on_figure is not None:
+            on_figure(name)
+        png = to_png(figure())
+        write_atomically(target / f"{name}.png", png)
+        return Picture(name, png, text)
+
+    told = " ".join(f"At {wording.decay(run)} {wording.outcome(run)}." for run in runs)
+    overview = [
+        draw(
+            "overview",
+            partial(figure_overview, runs),
+            f"Mean logits, predicted above measured, one column a decay. {told}",
+        ),
+        draw("merged-classes", partial(figure_merged, runs), f"Which classes merge at each decay. {told}"),
+    ]
+    if any(run.history for run in runs):
+        text = "NC1, training accuracy, and how far the objective is above the certified optimum, over training."
+        overview.append(draw("training", partial(figure_training, runs), text))
+    pictures = {}
+    for run in runs:
+        at = f"at {wording.decay(run)}"
+        pictures[run.name] = (
+            draw(
+                f"mean-logits-{_slug(run.name)}",
+                partial(figure_mean_logits, run),
+                f"Mean logits {at}: predicted, measured and their difference. {wording.outcome(run).capitalize()}.",
+            ),
+            draw(
+                f"cosines-{_slug(run.name)}",
+                partial(figure_cosines, run),
+                f"Cosines between class means, and between rows of the classifier, {at}: predicted beside measured.",
+            ),
+        )
+    return write_atomically(target / PAGE, render_page(title, lead, runs, checks, overview, pictures))
+
+
+def _slug(name: str) -> str:
+    """Keep what every file system takes."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).strip("-") or "run"
