@@ -83,7 +83,7 @@ def test_counts_are_held_exactly_up_to_the_largest():
     ],
 )
 def test_what_breaks_a_rule_is_named_with_the_rule(counts, rule, received):
-    with pytest.raises(ValueError, match="^counts") as caught:
+    with pytest.raises(ValueError, match=r"^counts") as caught:
         lp.parse_counts(counts)
     message = str(caught.value)
     assert rule in message

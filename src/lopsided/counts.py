@@ -79,7 +79,8 @@ def _parse_text(text: str) -> Iterable[float]:
             raise ValueError(f"counts: cannot read {term.strip()!r} in {text!r}; {_FORMAT}") from None
         if not 1 <= times <= MOST_CLASSES:
             raise ValueError(
-                f"counts: the number of classes must be at least 1 and at most {MOST_CLASSES}; got {times} in {term.strip()!r}"
+                f"counts: the number of classes must be at least 1 and at most {MOST_CLASSES};"
+                f" got {times} in {term.strip()!r}"
             )
         yield from [count] * times
 
