@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,9 @@ LONGEST_TABLE = 24
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line; NumPy numbers and arrays are understood, NaN becomes null."""
-    typer.echo(json.dumps(_plain(value), allow_nan=False))
+    from lopsided.experiments.record import plain
 
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    typer.echo(json.dumps(plain(value), allow_nan=False))
 
 
 def console() -> Console:
