@@ -99,16 +99,6 @@ class Run:
         """The two geometries side by side."""
         return compare(self.predicted, self.measured)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays, with the comparison's numbers: one JSON object.
-
-        Returns
-        -------
-        dict
-            The attributes under their names; of the geometries, ``comparison``.
-        """
-        return {**self._plain_fields(), "comparison": self.comparison.to_dict()}
-
     def save(self, folder: str | Path) -> Path:
         """Write the run into a folder, whole or not at all.
 

@@ -96,13 +96,21 @@ def figure_merged(runs: Sequence[Run]) -> Figure:
     Parameters
     ----------
     runs : sequence of Run
-        Over the same classes.
+        Of as many classes each. The first one's counts order the classes.
 
     Returns
     -------
     matplotlib.figure.Figure
         Two lines a run; classes of one colour and letter cannot be told apart, white ones can.
+
+    Raises
+    ------
+    ValueError
+        If there are no runs, or their numbers of classes differ.
     """
+    sizes = sorted({run.predicted.num_classes for run in runs})
+    if len(sizes) != 1:
+        raise ValueError(f"runs must be one or more, over equally many classes; got {sizes or 'none'}")
     lines = [(run, which) for run in runs for which in ("predicted", "measured")]
     order = display_order(runs[0].predicted)
     total = len(order)

@@ -107,16 +107,19 @@ def _verdict(checks: Sequence[Check]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, kind: str = "") -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join("<tr>" + "".join(_cell(text) for text in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row[:-1]) + _verdict_cell(row[-1]) + "</tr>"
+        for row in rows
+    )
     return (
         f'<div class="scroll"><table class="{kind}"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(text: str) -> str:
-    kind = {"yes": ' class="good"', "same": ' class="good"', "no": ' class="bad"', "differs": ' class="bad"'}
-    return f"<td{kind.get(text, '')}>{escape(text)}</td>"
+def _verdict_cell(text: str) -> str:
+    kind = {"yes": "good", "same": "good", "no": "bad", "differs": "bad"}.get(text)
+    return f'<td class="{kind}">{text}</td>' if kind else f"<td>{escape(text)}</td>"
 
 
 def _section(run: Run, pictures: Sequence[Picture]) -> str:

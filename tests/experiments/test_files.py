@@ -1,0 +1,45 @@
+import os
+
+import pytest
+
+from lopsided.experiments.files import writable_folder, write_atomically
+
+
+def test_text_is_utf8(tmp_path):
+    assert write_atomically(tmp_path / "a", "λ").read_bytes() == "λ".encode()
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, fault):
+    path = write_atomically(tmp_path / "a", b"old")
+
+    def interrupt(_):
+        raise fault
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(fault):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert write_atomically(tmp_path / "a", b"x").stat().st_mode == plain.stat().st_mode
+
+
+def test_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"^output must be a folder that can be written; got '[^\n]*$"):
+            writable_folder(path)
+
+
+def test_folder_that_takes_no_files():
+    with pytest.raises(ValueError, match=r"^output must be a folder that can be written; got '/proc/self'[^\n]*$"):
+        writable_folder("/proc/self")
+
+
+def test_folder_is_left_empty(tmp_path):
+    assert list(writable_folder(tmp_path / "new").iterdir()) == []
