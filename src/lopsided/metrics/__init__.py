@@ -20,6 +20,7 @@ from lopsided.metrics.variability import (
     nc1_trace_ratio,
     nc1_unweighted,
     nc1_weighted,
+    separated_directions,
 )
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "nc3_etf",
     "nc4",
     "nc4_samples",
+    "separated_directions",
     "update_moments",
 ]

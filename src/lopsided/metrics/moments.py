@@ -121,7 +121,7 @@ def merge_moments(first: MomentState, second: MomentState) -> MomentState:
     """
     with torch.inference_mode(False):
         counts = first.counts + second.counts
-        share = second.counts / counts.clamp(min=1)
+        share = second.counts.to(torch.float64) / counts.clamp(min=1)  # of two int64 the quotient would be float32
         gap = second.means - first.means
         weight = first.counts * share
         between = gap * weight.sqrt().unsqueeze(1)

@@ -7,7 +7,15 @@ from typing import Any
 
 from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4, nc4_samples
 from lopsided.metrics.moments import Moments, TensorLike
-from lopsided.metrics.variability import cdnv, nc1, nc1_rank_aware, nc1_trace_ratio, nc1_unweighted, nc1_weighted
+from lopsided.metrics.variability import (
+    cdnv,
+    nc1,
+    nc1_rank_aware,
+    nc1_trace_ratio,
+    nc1_unweighted,
+    nc1_weighted,
+    separated_directions,
+)
 
 
 def measure(
@@ -72,7 +80,7 @@ def measure(
         "nc1_unweighted": nc1_unweighted(moments),
         "nc1_weighted": nc1_weighted(moments),
         "nc1_trace_ratio": nc1_trace_ratio(moments),
-        "nc1_rank_aware": nc1_rank_aware(moments, geometry.rank if geometry.has_classifier else None),
+        "nc1_rank_aware": nc1_rank_aware(moments, separated_directions(geometry)),
         "cdnv": cdnv(moments),
         "cdnv_unmerged": cdnv(moments, geometry.merged),
         "nc2_etf": nc2_etf(geometry),

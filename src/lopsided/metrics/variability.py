@@ -87,15 +87,14 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
     r"""Compute the paper's NC1 with :math:`\Sigma_B^+` restricted to its leading ``rank`` directions.
 
     It measures variability only along directions in which classes are told apart, so it stays small where rare classes
-    have merged and everything else has collapsed. Equal to :func:`nc1` where no class has merged.
+    have merged and everything else has collapsed. Equal to :func:`nc1` at rank K − 1, where all are told apart.
 
     Parameters
     ----------
     moments : Moments
     rank : int, optional
-        How many directions the class means span, such as the rank of a predicted or measured
-        :class:`~lopsided.Geometry`. If not given, detected from the centred class means by the rule of
-        ``Geometry.rank``.
+        How many directions tell the classes apart, such as the rank of a predicted :class:`~lopsided.Geometry`. If not
+        given, detected from the class means by :func:`separated_directions`.
 
     Returns
     -------
@@ -110,9 +109,21 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
     if rank is not None and rank < 0:
         raise ValueError(f"rank must be at least 0, a number of directions; got {rank!r}")
     present = _Present(moments)
-    if rank is None and len(present.means) > 0:
-        rank = Geometry(present.counts, present.means - present.uniform @ present.means).rank
+    rank = separated_directions(moments.geometry()) if rank is None else rank
     return present.inverse_quotient(present.uniform, present.global_mean, rank)
+
+
+def separated_directions(geometry: Geometry) -> int:
+    """Count the directions in which a measured geometry tells its classes apart.
+
+    The rank of the mean logits (of the class means where there is no classifier) about their mean over the classes
+    present, by the rule of ``Geometry.rank``. What all classes share, as features behind a ReLU do, is no direction.
+    """
+    present = geometry.counts > 0
+    if not present.any():
+        return 0
+    centred = geometry.class_means - geometry.class_means[present].mean(axis=0)
+    return Geometry(geometry.counts, centred, geometry.classifier if geometry.has_classifier else None).rank
 
 
 def nc1_trace_ratio(moments: Moments) -> float:

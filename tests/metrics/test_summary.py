@@ -1,0 +1,166 @@
+"""The dictionary of all measures: its names, its JSON, and a network trained on real images."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import lopsided as lp
+import references
+from lopsided import metrics
+from lopsided.metrics import Moments, measure
+
+ALWAYS = ["num_classes", "num_samples", "counts", "nc1", "nc1_unweighted", "nc1_weighted", "nc1_trace_ratio"]
+ALWAYS += ["nc1_rank_aware", "cdnv", "cdnv_unmerged", "nc2_etf", "minority_spread", "rank", "merged"]
+WITH_CLASSIFIER = ["nc2_etf_classifier", "nc3_etf", "nc4"]
+COUNTS = [100] * 5 + [20] * 5
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network trained on lopsided digits: its last features, the labels and the last layer."""
+    digits = load_digits()
+    keep = np.concatenate([np.flatnonzero(digits.target == k)[: COUNTS[k]] for k in range(10)])
+    images = torch.as_tensor(digits.data[keep] / 16, dtype=torch.float32)
+    labels = torch.as_tensor(digits.target[keep])
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
+    head = torch.nn.Linear(16, 10)
+    optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=1e-2, weight_decay=1e-4)
+    for _ in range(150):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(head(body(images)), labels).backward()
+        optimiser.step()
+    return body(images), labels, head
+
+
+def gather(features, labels):
+    moments = Moments(10, features.shape[1])
+    for chunk, classes in zip(features.split(64), labels.split(64), strict=True):
+        moments.update(chunk, classes)
+    return moments
+
+
+def test_every_number_of_a_trained_network_against_its_twin(network):
+    features, labels, head = network
+    moments = gather(features, labels)
+    values = measure(moments, weight=head.weight, bias=head.bias, features=features)
+    assert list(values) == [*ALWAYS, *WITH_CLASSIFIER, "nc4_samples"]
+
+    points = features.detach().double().numpy()
+    twin = references.class_moments(points, labels.numpy(), 10)
+    means, weight = np.array(twin.means), head.weight.detach().double().numpy()
+    bias = head.bias.detach().double().numpy()
+    geometry = lp.Geometry(COUNTS, means, weight, bias)
+    logits = (means - means.mean(axis=0)) @ weight.T
+    largest = max(np.linalg.norm(a - b) for a in logits for b in logits) / math.sqrt(2)
+    directions = int(np.sum(np.linalg.svd(logits)[1] > lp.geometry.MERGE_RELATIVE_TOLERANCE * largest))
+    expected = {
+        "nc1": references.nc1(twin, weighted_centre=True, weighted_scatter=False),
+        "nc1_unweighted": references.nc1(twin, weighted_centre=False, weighted_scatter=False),
+        "nc1_weighted": references.nc1(twin, weighted_centre=True, weighted_scatter=True),
+        "nc1_trace_ratio": references.nc1_trace_ratio(twin),
+        "nc1_rank_aware": references.nc1_of_rank(twin, directions),
+        "cdnv": references.cdnv(twin),
+        "cdnv_unmerged": references.cdnv(twin, geometry.merged),
+        "nc2_etf": references.nc2_etf(means, centred=True),
+        "minority_spread": references.minority_spread(means, COUNTS),
+        "nc2_etf_classifier": references.nc2_etf(weight, centred=False),
+        "nc3_etf": references.nc3_etf(means, weight),
+        "nc4": references.nc4(means, weight, bias, means),
+        "nc4_samples": references.nc4(means, weight, bias, points),
+    }
+    for name, value in expected.items():
+        assert values[name] == pytest.approx(value, rel=1e-9), name
+    assert values["counts"] == COUNTS
+    assert values["num_samples"] == sum(COUNTS)
+    assert (values["rank"], values["merged"]) == (geometry.rank, geometry.merged)
+
+
+def test_without_a_classifier_its_measures_are_left_out(network):
+    features, labels, _ = network
+    assert list(measure(gather(features, labels))) == ALWAYS
+
+
+def test_half_precision_moves_the_answer_only_as_the_rounding_of_its_input(network):
+    features, labels, head = network
+    exact = measure(gather(features, labels), head.weight, head.bias)
+    half = measure(gather(features.bfloat16(), labels), head.weight, head.bias)
+    for name in ("nc1", "cdnv", "nc2_etf", "nc3_etf"):
+        assert half[name] == pytest.approx(exact[name], rel=0.02)
+
+
+def test_every_measure_names_a_public_function():
+    described = {"num_classes", "num_samples", "counts", "rank", "merged", "cdnv_unmerged"}
+    for name in {*ALWAYS, *WITH_CLASSIFIER, "nc4_samples"} - described:
+        assert name in metrics.__all__
+        assert callable(getattr(metrics, name))
+
+
+@pytest.mark.parametrize("labels", [[], [1], [0, 0, 0], [0, 1, 2], [0, 0, 1, 1]])
+def test_degenerate_data_are_strict_json(labels):
+    moments = Moments(3, 2)
+    moments.update(torch.ones(len(labels), 2), torch.tensor(labels, dtype=torch.int64))
+    for weight in (None, torch.zeros(3, 2), torch.eye(3, 2)):
+        values = measure(moments, weight)
+        assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_no_finite_value_is_none():
+    moments = Moments(2, 1)
+    moments.update(torch.tensor([[1.0], [3.0], [1.0], [3.0]]), torch.tensor([0, 0, 1, 1]))
+    values = measure(moments)
+    assert values["nc1"] is values["cdnv"] is values["nc2_etf"] is None
+    assert values["merged"] == [[0, 1]]
+
+
+def test_a_prediction_measures_as_predicted():
+    """Features placed on the certified optimum: rare classes merged, nothing else lost."""
+    solution = lp.UFM(counts="50x5,10x5", lambda_z=1.2e-2, lambda_b=0.02).solve()
+    predicted = solution.geometry
+    assert predicted.merged == [[5, 6, 7, 8, 9]]
+    moments = Moments(10, predicted.class_means.shape[1])
+    noise = np.random.default_rng(0).normal(size=(300, moments.dim)) * 1e-5
+    labels = np.repeat(np.arange(10), predicted.counts)
+    moments.update(predicted.class_means[labels] + noise, labels)
+    values = measure(moments, predicted.classifier, predicted.bias)
+    assert values["merged"] == predicted.merged
+    assert values["rank"] == predicted.rank
+    assert values["minority_spread"] < 1e-4
+    assert values["nc1_rank_aware"] < 1e-6 < values["nc1"]
+    assert values["cdnv_unmerged"] < 1e-6 < values["cdnv"]
+
+
+def test_features_without_a_weight():
+    with pytest.raises(ValueError, match="features must come with a weight"):
+        measure(Moments(2, 2), features=torch.ones(2, 2))
+
+
+def test_a_classifier_of_another_width():
+    with pytest.raises(ValueError, match="weight must have shape"):
+        measure(Moments(2, 3), torch.ones(2, 4))
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, lopsided; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rank_aware_leaves_out_the_merged_direction_even_where_the_logits_have_a_common_part():
+    means = references.simplex(4, 6)
+    means[3] = means[2] + 1e-5
+    moments = Moments(4, 6)
+    noise = 1e-6 * np.random.default_rng(0).normal(size=(40, 6))
+    moments.update(means[np.arange(40) % 4] + noise, np.arange(40) % 4)
+    values = measure(moments, 10 * means)
+    assert values["rank"] == 3  # of the logits as they are; three distinct points span but two directions
+    assert values["merged"] == [[2, 3]]
+    assert values["nc1_rank_aware"] < 1e-10 < values["nc1"]
+    assert math.isfinite(values["cdnv"])

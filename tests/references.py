@@ -1,0 +1,170 @@
+"""Independent references: the definitions written out in NumPy float64, with loops and two passes, and nothing shared.
+
+Nothing here is fast, and nothing here imports what it is a reference for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class ClassMoments:
+    """Two-pass class moments: means first, then deviations, with exactly rounded sums."""
+
+    counts: list[int]
+    means: list[Array | None]
+    variances: list[float | None]
+    within: Array
+    global_mean: Array
+
+
+def class_moments(features: Array, labels: NDArray[np.integer], num_classes: int) -> ClassMoments:
+    features = np.asarray(features, dtype=np.float64)
+    total, dim = features.shape
+    counts, means, variances = [], [], []
+    within = np.zeros((dim, dim))
+    for k in range(num_classes):
+        members = [features[i] for i in range(total) if labels[i] == k]
+        counts.append(len(members))
+        if not members:
+            means.append(None)
+            variances.append(None)
+            continue
+        mean = np.array([math.fsum(column) / len(members) for column in zip(*members, strict=True)])
+        means.append(mean)
+        for x in members:
+            within += np.outer(x - mean, x - mean) / total
+        squares = math.fsum(float((x[j] - mean[j]) ** 2) for x in members for j in range(dim))
+        variances.append(squares / len(members) if len(members) > 1 else None)
+    global_mean = np.array([math.fsum(column) / total for column in features.T])
+    return ClassMoments(counts, means, variances, within, global_mean)
+
+
+def between_class_scatter(moments: ClassMoments, *, weighted_centre: bool, weighted_scatter: bool) -> tuple[Array, int]:
+    """Σ_B in one of its conventions, and the number of classes present."""
+    present = [k for k, mean in enumerate(moments.means) if mean is not None]
+    centre = moments.global_mean if weighted_centre else sum(moments.means[k] for k in present) / len(present)
+    scatter = np.zeros((len(centre), len(centre)))
+    for k in present:
+        weight = moments.counts[k] / sum(moments.counts) if weighted_scatter else 1 / len(present)
+        scatter += weight * np.outer(moments.means[k] - centre, moments.means[k] - centre)
+    return scatter, len(present)
+
+
+def nc1(moments: ClassMoments, *, weighted_centre: bool, weighted_scatter: bool) -> float:
+    scatter, num_present = between_class_scatter(
+        moments, weighted_centre=weighted_centre, weighted_scatter=weighted_scatter
+    )
+    return float(np.trace(moments.within @ np.linalg.pinv(scatter, hermitian=True))) / num_present
+
+
+def nc1_of_rank(moments: ClassMoments, rank: int) -> float:
+    """NC1 with the pseudo-inverse of Σ_B built from its ``rank`` leading eigenvectors."""
+    scatter, num_present = between_class_scatter(moments, weighted_centre=True, weighted_scatter=False)
+    values, vectors = np.linalg.eigh(scatter)
+    inverse = np.zeros_like(scatter)
+    for i in range(1, rank + 1):
+        inverse += np.outer(vectors[:, -i], vectors[:, -i]) / values[-i]
+    return float(np.trace(moments.within @ inverse)) / num_present
+
+
+def nc1_trace_ratio(moments: ClassMoments) -> float:
+    scatter, _ = between_class_scatter(moments, weighted_centre=True, weighted_scatter=False)
+    return float(np.trace(moments.within) / np.trace(scatter))
+
+
+def cdnv(moments: ClassMoments, groups: list[list[int]] | None = None) -> float:
+    terms = []
+    classes = [k for k, variance in enumerate(moments.variances) if variance is not None]
+    for k in classes:
+        for other in classes:
+            if k == other or any(k in group and other in group for group in groups or []):
+                continue
+            gap = moments.means[k] - moments.means[other]
+            terms.append((moments.variances[k] + moments.variances[other]) / (2 * float(gap @ gap)))
+    return sum(terms) / len(terms)
+
+
+def nc2_etf(vectors: Array, *, centred: bool) -> float:
+    rows = [np.asarray(row, dtype=np.float64) for row in vectors]
+    number = len(rows)
+    if centred:
+        middle = sum(rows) / number
+        rows = [row - middle for row in rows]
+    gram = np.array([[float(a @ b) for b in rows] for a in rows])
+    target = np.array([[(i == j) - 1 / number for j in range(number)] for i in range(number)])
+    gram = gram / math.sqrt(sum(entry**2 for entry in gram.ravel()))
+    target = target / math.sqrt(sum(entry**2 for entry in target.ravel()))
+    return math.sqrt(sum(entry**2 for entry in (gram - target).ravel()))
+
+
+def nc3_etf(means: Array, weight: Array) -> float:
+    middle = sum(means) / len(means)
+    centred = np.array([mean - middle for mean in means])
+    total = 0.0
+    for a, b in zip(
+        (weight / np.linalg.norm(weight)).ravel(), (centred / np.linalg.norm(centred)).ravel(), strict=True
+    ):
+        total += (a - b) ** 2
+    return math.sqrt(total)
+
+
+def nc4(means: Array, weight: Array, bias: Array, points: Array) -> float:
+    """Share of ``points`` whose nearest mean and whose largest logit are of different classes."""
+    disagreements = 0
+    for x in points:
+        nearest = min(range(len(means)), key=lambda k: float(np.sum((x - means[k]) ** 2)))
+        chosen = max(range(len(weight)), key=lambda k: float(weight[k] @ x + bias[k]))
+        disagreements += nearest != chosen
+    return disagreements / len(points)
+
+
+def minority_spread(means: Array, counts: list[int]) -> float:
+    rare = [mean for mean, count in zip(means, counts, strict=True) if count == min(counts)]
+    common = [mean for mean, count in zip(means, counts, strict=True) if count == max(counts)]
+    rare_centre, centre = sum(rare) / len(rare), sum(means) / len(means)
+    spread = sum(float(np.sum((mean - rare_centre) ** 2)) for mean in rare) / len(rare)
+    scale = sum(float(np.sum((mean - centre) ** 2)) for mean in common) / len(common)
+    return math.sqrt(spread / scale)
+
+
+def simplex(num_classes: int, dim: int) -> Array:
+    """Unit vectors of an exact simplex equiangular tight frame, (K, d), in an arbitrary orientation."""
+    rng = np.random.default_rng(num_classes * 1000 + dim)
+    frame = np.linalg.qr(rng.normal(size=(dim, num_classes)))[0].T
+    return math.sqrt(num_classes / (num_classes - 1)) * (frame - frame.mean(axis=0))
+
+
+def factored_ufm(counts: list[int], decay: float, seed: int = 0) -> tuple[float, Array, Array]:
+    """Minimise the unconstrained feature model without bias in its factors, one feature vector a class.
+
+    (1/N) Σ n_k CE(W h_k, k) + (λ/2)‖W‖² + (λ/2) Σ n_k ‖h_k‖², from a random start, by BFGS.
+
+    Returns the objective, the classifier W (K, K) and the class means (K, K), rows.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    number = len(n)
+
+    def objective(packed: Array) -> tuple[float, Array]:
+        weight, means = packed.reshape(2, number, number)
+        logits = means @ weight.T
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        partition = np.log(np.exp(shifted).sum(axis=1))
+        value = float(n / n.sum() @ (partition - np.diag(shifted)))
+        value += decay / 2 * float(np.sum(weight**2) + n @ np.sum(means**2, axis=1))
+        residual = (n / n.sum())[:, None] * (np.exp(shifted - partition[:, None]) - np.eye(number))
+        gradient = np.stack([residual.T @ means + decay * weight, residual @ weight + decay * n[:, None] * means])
+        return value, gradient.ravel()
+
+    start = np.random.default_rng(seed).normal(size=2 * number * number)
+    result = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-12, "maxiter": 5000})
+    weight, means = result.x.reshape(2, number, number)
+    return float(result.fun), weight, means
