@@ -106,7 +106,8 @@ def nc4(geometry: Geometry) -> float:
 
     This is what class means alone can say of NC4, the agreement of the classifier with the nearest class mean: class
     k's mean is nearest to itself, and the classifier agrees when k maximises :math:`\langle w_k,\bar h\rangle+b_k`. It
-    is the limit of :func:`nc4_samples` in each class as the class collapses.
+    is the limit of :func:`nc4_samples` in each class as the class collapses. Of m merged classes all but one are lost
+    to the one whose logit, equal but for rounding, comes out largest.
 
     Parameters
     ----------

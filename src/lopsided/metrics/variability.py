@@ -118,6 +118,22 @@ def separated_directions(geometry: Geometry) -> int:
 
     The rank of the mean logits (of the class means where there is no classifier) about their mean over the classes
     present, by the rule of ``Geometry.rank``. What all classes share, as features behind a ReLU do, is no direction.
+
+    Parameters
+    ----------
+    geometry : Geometry
+
+    Returns
+    -------
+    int
+        Between 0 and the number of classes present less one.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> from lopsided.metrics import separated_directions
+    >>> separated_directions(lp.Geometry(counts=[9, 9, 1], class_means=[[5.0, 1.0], [5.0, -1.0], [5.0, 0.0]]))
+    1
     """
     present = geometry.counts > 0
     if not present.any():
