@@ -1,0 +1,275 @@
+"""What looks wrong in a training run, in words, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array, Geometry, merged_classes
+
+#: NC1 below which the samples of a class count as collapsed.
+COLLAPSED = 1e-2
+#: NC1 still falls when it lost more than this share over the last quarter of the epochs.
+STILL_FALLING = 0.2
+#: Share by which the objective may end above the lowest value it had once the decays were raised.
+RISE = 0.05
+#: Share by which the objective may end above the certified optimum.
+EXCESS = 0.05
+#: Share of the mean logits that may lie outside the block form of the counts' clusters.
+BLOCK_DEVIATION = 0.1
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that looks wrong.
+
+    Attributes
+    ----------
+    code : str
+        Short name: ``loss-not-finite``, ``loss-rising``, ``no-collapse``, ``far-from-optimum``, ``counts-differ``,
+        ``unexpected-blocks``, ``unexpected-merge`` or ``missing-merge``.
+    message : str
+        What was seen.
+    remedy : str
+        What to try.
+
+    Examples
+    --------
+    >>> print(Finding("no-collapse", "NC1 is 0.2", "train longer"))
+    NC1 is 0.2; train longer
+    """
+
+    code: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}"
+
+
+def diagnose(
+    history: Sequence[Row], *, predicted: Geometry, measured: Geometry, optimum: float | None = None
+) -> tuple[Finding, ...]:
+    """Say what looks wrong with a run.
+
+    Parameters
+    ----------
+    history : sequence of mappings
+        Rows of :class:`lopsided.training.TrainingResult`, in order; the first is the network before training.
+    predicted : Geometry
+        The optimum for the counts and decays that the run is meant to have.
+    measured : Geometry
+        The trained network.
+    optimum : float, optional
+        The certified optimum of the objective.
+
+    Returns
+    -------
+    tuple of Finding
+        Empty when all is as predicted. After a loss that is not finite nothing else is judged.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> geometry = lp.UFM(counts="500x5,100x5", lambda_z=3e-3, lambda_b=0.02).solve().geometry
+    >>> row = {"epoch": 9, "objective": 1.0, "decay_factor": 1.0, "nc1_rank_aware": 1e-3, "rank": 9}
+    >>> diagnose([row], predicted=geometry, measured=geometry)
+    ()
+    """
+    unstable = find_instability(history)
+    if any(finding.code == "loss-not-finite" for finding in unstable):
+        return tuple(unstable)
+    return (
+        *unstable,
+        *find_missing_collapse(history),
+        *(find_excess(history, optimum) if optimum is not None else ()),
+        *find_unexpected_blocks(predicted, measured),
+        *find_unexpected_merges(predicted, measured),
+    )
+
+
+def find_instability(history: Sequence[Row]) -> list[Finding]:
+    """A loss that is not finite, or rises once the decays are raised.
+
+    Examples
+    --------
+    >>> rows = [{"epoch": epoch, "objective": 1.0 + epoch, "decay_factor": 1.0} for epoch in (1, 2)]
+    >>> [finding.code for finding in find_instability(rows)]
+    ['loss-rising']
+    """
+    remedy = "lower the learning rate (by ten, say), or enlarge the batch"
+    for row in history:
+        if not _is_finite(row["objective"]) or not _is_finite(row.get("batch_objective", 0.0), empty=True):
+            rate = f" at learning rate {row['learning_rate']:.3g}" if "learning_rate" in row else ""
+            return [Finding("loss-not-finite", f"the loss was not finite in epoch {row['epoch']}{rate}", remedy)]
+    steady = [row for row in history if row["decay_factor"] >= 1.0]
+    if not steady:
+        return []
+    best = min(steady, key=lambda row: float(row["objective"]))
+    last = steady[-1]
+    if last["objective"] <= (1 + RISE) * best["objective"]:
+        return []
+    message = (
+        f"the objective rose from {best['objective']:.4g} in epoch {best['epoch']} to {last['objective']:.4g}"
+        f" in epoch {last['epoch']}"
+    )
+    return [Finding("loss-rising", message, remedy)]
+
+
+def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
+    """Samples of a class that have not come together, and why that may be.
+
+    Judged by ``nc1_rank_aware``, which stays finite when classes merge. With everything merged (rank 0) there is
+    nothing left to collapse to, and nothing is said.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"epoch": epoch, "nc1_rank_aware": value, "rank": 9, "train_accuracy": 1.0}
+    ...     for epoch, value in [(0, 5.0), (50, 0.5), (75, 0.2), (100, 0.1)]
+    ... ]
+    >>> print(find_missing_collapse(rows)[0])
+    NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer
+    """
+    last = history[-1]
+    if last["rank"] == 0 or (last["nc1_rank_aware"] is not None and last["nc1_rank_aware"] < COLLAPSED):
+        return []
+    value = math.inf if last["nc1_rank_aware"] is None else last["nc1_rank_aware"]
+    seen = f"NC1 is {value:.3g} after {last['epoch']} epochs, above {COLLAPSED:g}"
+    earlier = next(row for row in history if row["epoch"] >= 0.75 * last["epoch"])
+    before = earlier["nc1_rank_aware"]
+    if before is not None and value < (1 - STILL_FALLING) * before:
+        return [Finding("no-collapse", f"{seen}, and still falling", "train longer")]
+    accuracy = last.get("train_accuracy", 1.0)
+    if accuracy < 1 and not last.get("merged"):
+        message = f"{seen}, and the network fits {accuracy:.1%} of the training samples"
+        return [Finding("no-collapse", message, "widen or deepen the network, or train longer")]
+    return [
+        Finding(
+            "no-collapse",
+            f"{seen}, and no longer falling: the decay may be too weak to draw the samples of a class together",
+            "raise lambda_h, or train longer at a higher learning rate",
+        )
+    ]
+
+
+def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
+    """An objective that ends far above the certified optimum.
+
+    Examples
+    --------
+    >>> print(find_excess([{"epoch": 100, "objective": 1.2}], optimum=1.0)[0])
+    the objective ended at 1.2, 20 % above the certified optimum 1; train longer, or at another learning rate
+    """
+    last = history[-1]
+    excess = last["objective"] / optimum - 1
+    if excess <= EXCESS:
+        return []
+    message = f"the objective ended at {last['objective']:.4g}, {excess:.0%} above the certified optimum {optimum:.4g}"
+    return [Finding("far-from-optimum", message.replace("%", " %"), "train longer, or at another learning rate")]
+
+
+def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Finding]:
+    """Measured classes that are not alike where the counts of the prediction say they are.
+
+    Classes of one count form a cluster, whose classes the optimum treats alike: the mean logits are constant on each
+    block, but for the diagonals of the diagonal blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 2.0, 4.0, 2.0]), np.eye(4))
+    >>> print(find_unexpected_blocks(predicted, measured)[0])
+    28 % of the mean logits lie outside the blocks of the counts, most for class 0 of the cluster with 9 samples a
+    class; check that counts and classes are in the same order, else train longer
+    """
+    order = "check that counts and classes are in the same order"
+    if not np.array_equal(predicted.counts, measured.counts):
+        index = int(np.argmax(predicted.counts != measured.counts))
+        message = (
+            f"the counts of the prediction are not those of the data: class {index} has"
+            f" {measured.counts[index]} samples, not {predicted.counts[index]}"
+        )
+        return [Finding("counts-differ", message, order)]
+    deviation = measured.mean_logits - _block_average(measured.mean_logits, predicted.counts)
+    scale = max(float(np.linalg.norm(measured.mean_logits)), MERGE_ABSOLUTE_TOLERANCE * measured.num_classes)
+    share = float(np.linalg.norm(deviation)) / scale
+    if share <= BLOCK_DEVIATION:
+        return []
+    worst = int(np.argmax(np.linalg.norm(deviation, axis=0) + np.linalg.norm(deviation, axis=1)))
+    message = (
+        f"{100 * share:.0f} % of the mean logits lie outside the blocks of the counts, most for class {worst} of the"
+        f" cluster with {predicted.counts[worst]} samples a class"
+    )
+    return [Finding("unexpected-blocks", message, f"{order}, else train longer")]
+
+
+def find_unexpected_merges(predicted: Geometry, measured: Geometry) -> list[Finding]:
+    """Classes that merged against the prediction, or were to merge and have not.
+
+    A prediction just short of a merge may be measured as merged, since a measurement needs a tolerance: both the exact
+    groups and those within the tolerance are accepted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
+    >>> print(find_unexpected_merges(predicted, measured)[0])
+    classes [2, 3] have merged, though the prediction keeps them apart; raise the decays more slowly (a longer ramp from
+    a smaller start), or train longer
+    """
+    present = predicted.counts > 0
+    within_tolerance = merged_classes(predicted.mean_logits, present, absolute=True)
+    exact, found = _pairs(predicted.merged), _pairs(measured.merged)
+    findings = []
+    if excess := found - exact - _pairs(within_tolerance):
+        findings.append(
+            Finding(
+                "unexpected-merge",
+                f"classes {_classes(excess)} have merged, though the prediction keeps them apart",
+                "raise the decays more slowly (a longer ramp from a smaller start), or train longer",
+            )
+        )
+    if missing := exact - found:
+        findings.append(
+            Finding(
+                "missing-merge",
+                f"classes {_classes(missing)} were predicted to merge and have not",
+                "train longer, or check that the decays are those of the prediction",
+            )
+        )
+    return findings
+
+
+def _block_average(matrix: Array, counts: np.ndarray[Any, Any]) -> Array:
+    """The matrix averaged over all permutations of classes inside the clusters of equal count."""
+    labels = np.unique(counts, return_inverse=True)[1]
+    diagonal = np.eye(len(counts), dtype=bool)
+    average = np.empty_like(matrix)
+    for row in range(labels.max() + 1):
+        for column in range(labels.max() + 1):
+            block = np.outer(labels == row, labels == column)
+            for part in (block & diagonal, block & ~diagonal):
+                if part.any():
+                    average[part] = matrix[part].mean()
+    return average
+
+
+def _pairs(groups: Sequence[Sequence[int]]) -> set[tuple[int, int]]:
+    return {(low, high) for group in groups for low in group for high in group if low < high}
+
+
+def _classes(pairs: set[tuple[int, int]]) -> list[int]:
+    return sorted({index for pair in pairs for index in pair})
+
+
+def _is_finite(value: float | None, *, empty: bool = False) -> bool:
+    return empty if value is None else math.isfinite(value)

@@ -1,0 +1,68 @@
+"""The IDX format of the MNIST family: a big-endian header, then unsigned bytes, usually gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Third byte of the header for unsigned bytes, the only element type of the MNIST family.
+_UNSIGNED_BYTE = 0x08
+
+
+def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read a gzipped IDX file of unsigned bytes.
+
+    The header is two zero bytes, the element type, the number of dimensions, and each size as a big-endian 32-bit
+    integer; the elements follow in row-major order and nothing comes after them.
+
+    Parameters
+    ----------
+    path : str or Path
+        File ending in ``.gz``.
+    dimensions : int
+        Dimensions the array must have: 3 for images, 1 for labels.
+
+    Returns
+    -------
+    array of uint8
+        Read-only, of the shape that the header states.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is no gzip file, is truncated, or is no IDX file of so many dimensions.
+
+    Examples
+    --------
+    >>> import gzip, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "labels.gz")
+    ...     _ = file.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])))
+    ...     read_idx(file, dimensions=1)
+    array([7, 2, 1], dtype=uint8)
+    """
+    name = repr(str(path))
+    try:
+        with gzip.open(path, "rb") as file:
+            content = file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{name} must be a whole gzip file; got a damaged one ({error}); fetch it again") from None
+    except OSError as error:
+        raise ValueError(f"{name} must be readable; {error.strerror or error}") from None
+    magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+    if content[:4] != magic:
+        raise ValueError(
+            f"{name} must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')};"
+            f" got {content[:4].hex(' ') or 'an empty file'}"
+        )
+    start = 4 + 4 * dimensions
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    expected = start + int(np.prod(shape, dtype=np.int64))
+    if len(content) != expected:
+        state = "truncated" if len(content) < expected else "followed by something else"
+        raise ValueError(f"{name} is {state}: its header needs {expected} bytes; got {len(content)}; fetch it again")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

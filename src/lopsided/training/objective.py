@@ -1,0 +1,154 @@
+"""The regularised objective, as a Lightning module."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional
+
+from lopsided.training.networks import FeatureNetwork
+
+
+@dataclass(frozen=True)
+class Decays:
+    """The three decays of the objective, in the ½ convention of ``weight_decay``.
+
+    Attributes
+    ----------
+    weight : float
+        λ_w, on the classifier.
+    features : float
+        λ_h, on the sum over all N samples of their squared feature norms.
+    bias : float
+        λ_b, on the bias; 0 leaves it free.
+    """
+
+    weight: float
+    features: float
+    bias: float
+
+    def penalty(self, weight: Tensor, bias: Tensor | None, squared_features: Tensor | float) -> Tensor:
+        r"""Return :math:`\frac12(\lambda_w\|W\|_F^2+\lambda_h\|H\|_F^2+\lambda_b\|b\|^2)`.
+
+        Parameters
+        ----------
+        weight : (K, d) tensor
+            W.
+        bias : (K,) tensor or None
+            b, if there is one.
+        squared_features : scalar tensor or float
+            :math:`\|H\|_F^2`, over all N samples.
+
+        Returns
+        -------
+        scalar tensor
+        """
+        total = self.weight * weight.square().sum() + self.features * squared_features
+        if bias is not None and self.bias > 0:
+            total = total + self.bias * bias.square().sum()
+        return 0.5 * total
+
+
+@dataclass(frozen=True)
+class Descent:
+    r"""How the objective is descended.
+
+    Attributes
+    ----------
+    learning_rate : float
+        At the start; it follows half a cosine to 0 over all steps.
+    optimizer : {"adam", "sgd"}
+        Neither is given a weight decay: the objective has its own.
+    momentum : float
+        Of SGD.
+    ramp : float
+        Share of the steps during which λ_w and λ_h are raised geometrically to their values.
+    ramp_start : float
+        The factor on λ_w and λ_h at the first step.
+    """
+
+    learning_rate: float
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9
+    ramp: float = 0.4
+    ramp_start: float = 0.03
+
+    def decay_factor(self, progress: float) -> float:
+        """Return the factor on λ_w and λ_h after a share ``progress`` of all steps.
+
+        Large decays from the start can trap a network in a solution of too low a rank; raised from small ones, the
+        classes separate first and then follow the optimum.
+
+        Examples
+        --------
+        >>> descent = Descent(learning_rate=0.01, ramp=0.5, ramp_start=0.01)
+        >>> [descent.decay_factor(progress) for progress in (0, 0.25, 0.5, 1)]
+        [0.01, 0.1, 1.0, 1.0]
+        """
+        if progress >= self.ramp:
+            return 1.0
+        return float(self.ramp_start ** (1 - progress / self.ramp))
+
+
+class RegularisedObjective(LightningModule):
+    r"""Cross-entropy with decay on the classifier, the features and the bias.
+
+    The loss of a batch of B out of N samples is an unbiased estimate of the objective (Hong & Ling, JMLR 2024, eq. 1)
+
+    .. math:: \frac1B\sum_{i\in\text{batch}}\ell(Wh_i+b,y_i)+\frac{\lambda_w}2\|W\|_F^2
+              +\frac{\lambda_h}2\frac NB\sum_{i\in\text{batch}}\|h_i\|^2+\frac{\lambda_b}2\|b\|^2.
+
+    Parameters
+    ----------
+    network : FeatureNetwork
+        What is trained.
+    num_samples : int
+        Number of training samples N.
+    decays : Decays
+        The decays, once raised.
+    descent : Descent
+        Optimiser and schedules.
+    """
+
+    def __init__(self, network: FeatureNetwork, *, num_samples: int, decays: Decays, descent: Descent) -> None:
+        super().__init__()
+        self.network = network
+        self.num_samples = num_samples
+        self.decays = decays
+        self.descent = descent
+        self.total_steps = 0
+
+    @property
+    def decay_factor(self) -> float:
+        """Factor on λ_w and λ_h at the present step."""
+        return self.descent.decay_factor(self.global_step / max(self.total_steps, 1))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the loss of a batch (inputs, labels)."""
+        inputs, labels = batch
+        features = self.network.features(inputs)
+        fit = functional.cross_entropy(self.network.head(features), labels)
+        factor = self.decay_factor
+        raised = Decays(factor * self.decays.weight, factor * self.decays.features, self.decays.bias)
+        squared_features = features.square().sum() * (self.num_samples / len(labels))
+        return fit + raised.penalty(self.network.head.weight, self.network.head.bias, squared_features)
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its cosine schedule, stepped at every batch."""
+        self.total_steps = int(self.trainer.estimated_stepping_batches)
+        parameters = self.network.parameters()
+        rate = self.descent.learning_rate
+        optimizer: torch.optim.Optimizer
+        if self.descent.optimizer == "adam":
+            optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+        else:
+            optimizer = torch.optim.SGD(parameters, lr=rate, momentum=self.descent.momentum)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

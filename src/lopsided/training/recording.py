@@ -1,0 +1,106 @@
+"""Watching a training run: what is measured at chosen epochs, and when to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lopsided.metrics import measure
+from lopsided.training.data import ImbalancedData
+from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
+from lopsided.training.objective import RegularisedObjective
+
+#: Called after every epoch with the number of epochs done, the number planned, and the latest row of the history.
+Progress = Callable[[int, int, Mapping[str, Any]], None]
+
+
+class Recorder(Callback):
+    """Measures the last layer over the whole training set, and stops a run whose loss is not finite.
+
+    Parameters
+    ----------
+    data : ImbalancedData
+        The training set.
+    every : int
+        Epochs between measurements; the start and the last epoch are always measured.
+    progress : Progress, optional
+        Called after every epoch.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row a measured epoch, see :class:`lopsided.training.TrainingResult`.
+    evaluation : Evaluation
+        The latest finite measurement.
+    measures : dict
+        What :func:`lopsided.metrics.measure` said of it.
+    parameters : tuple
+        Weight and bias of the head at that moment.
+    """
+
+    def __init__(self, data: ImbalancedData, *, every: int, progress: Progress | None) -> None:
+        self.history: list[dict[str, Any]] = []
+        self.evaluation: Evaluation
+        self.measures: dict[str, Any]
+        self.parameters: tuple[torch.Tensor, torch.Tensor | None]
+        self._data = data
+        self._every = every
+        self._progress = progress
+        self._batch_losses: list[torch.Tensor] = []
+        self._start = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the network as it comes."""
+        self._record(trainer, pl_module, epoch=0, batch_objective=None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the loss, without waiting for the device."""
+        self._batch_losses.append(outputs["loss"].detach())
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure where it is due, and stop where nothing is left to be learnt."""
+        epoch, epochs = trainer.current_epoch + 1, int(trainer.max_epochs or 0)
+        objective = float(torch.stack(self._batch_losses).mean())
+        self._batch_losses.clear()
+        if not math.isfinite(objective):
+            trainer.should_stop = True
+        if trainer.should_stop or epoch % self._every == 0 or epoch == epochs:
+            self._record(trainer, pl_module, epoch=epoch, batch_objective=objective)
+        if self._progress is not None:
+            self._progress(epoch, epochs, self.history[-1])
+
+    def _record(self, trainer: Trainer, module: LightningModule, *, epoch: int, batch_objective: float | None) -> None:
+        assert isinstance(module, RegularisedObjective)
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "seconds": time.perf_counter() - self._start,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "decay_factor": module.decay_factor,
+            "batch_objective": batch_objective,
+        }
+        self.history.append(row)
+        network = module.network
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+            trainer.should_stop = True
+            row.update(loss=math.nan, objective=math.nan)
+            return
+        refresh_batch_norm(network, self._data.inputs)
+        evaluation = evaluate(network, self._data.inputs, self._data.labels)
+        head = network.head
+        bias = None if head.bias is None else head.bias.detach().cpu().double()
+        weight = head.weight.detach().cpu().double()
+        measures = measure(evaluation.moments, weight=weight, bias=bias)
+        row.update(
+            loss=evaluation.loss,
+            objective=evaluation.loss + float(module.decays.penalty(weight, bias, evaluation.squared_features)),
+            train_accuracy=evaluation.accuracy,
+            **{name: value for name, value in measures.items() if name not in ("num_classes", "num_samples", "counts")},
+        )
+        self.evaluation, self.measures, self.parameters = evaluation, measures, (weight, bias)
