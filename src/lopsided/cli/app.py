@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import lopsided
+from lopsided.cli.demo import demo
 from lopsided.cli.predict import predict
 from lopsided.cli.thresholds import thresholds
 
@@ -29,7 +30,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (predict, thresholds):
+for command in (predict, thresholds, demo):
     app.command()(command)
 
 

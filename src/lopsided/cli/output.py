@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Longer tables show their first and last rows only; ``--json`` has them all.
 LONGEST_TABLE = 24
+#: Ranges of classes named before the rest is counted.
+MOST_RANGES = 3
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -34,12 +36,14 @@ def console() -> Console:
 
 
 def class_ranges(classes: Sequence[int]) -> str:
-    """Ascending class indices as people write them.
+    """Ascending class indices as people write them; a long list is cut short.
 
     Examples
     --------
     >>> class_ranges([0, 1, 2, 5, 7, 8])
     '0–2, 5, 7–8'
+    >>> class_ranges(range(0, 200, 2))
+    '0, 2, 4, … (100)'
     """
     runs: list[list[int]] = []
     for index in classes:
@@ -47,7 +51,8 @@ def class_ranges(classes: Sequence[int]) -> str:
             runs[-1][1:] = [index]
         else:
             runs.append([index])
-    return ", ".join("–".join(map(str, run)) for run in runs)
+    shown = ["–".join(map(str, run)) for run in runs[:MOST_RANGES]]
+    return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
 
 
 def bar(ratio: float, width: int = 10) -> str:

@@ -93,11 +93,12 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
     from rich.table import Table
 
     model, geometry = solution.problem, solution.geometry
-    table = Table("classes", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("samples", "own logit", "bias", "merge at λ_z ≥"):
-        table.add_column(heading, justify="right")
-    table.add_column("λ_z / threshold")
-    table.add_column("")
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("classes", no_wrap=True)
+    for heading in ("samples", "own logit", "bias", "lost at λ_z ≥"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("λ_z / threshold", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row in shown_rows(len(solution.clusters)):
         if row is None:
             table.add_row(*["…"] * 7)
@@ -114,7 +115,7 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
             "[bold red]lost[/]" if cluster.collapsed else "[green]kept[/]",
         )
     terminal = console()
-    terminal.print(f"[bold]{model}[/]")
+    terminal.print(str(model), style="bold", no_wrap=True, overflow="ellipsis")
     terminal.print(table)
     terminal.print(
         f"rank {geometry.rank} of {model.num_classes - 1}; objective {solution.objective:.10g}; "
@@ -127,7 +128,7 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
 
 def _verdict(solution: Solution, thresholds: Thresholds) -> str:
     """One sentence: what is lost, and how far away the next change is."""
-    decay = solution.problem.lambda_z
+    model, decay = solution.problem, solution.problem.lambda_z
     if solution.geometry.rank == 0:
         return (
             f"Everything is lost: every class gets the same prediction; classes separate below λ_z = "
@@ -141,13 +142,20 @@ def _verdict(solution: Solution, thresholds: Thresholds) -> str:
             f"Lost: classes {class_ranges(classes)} cannot be told apart; all are kept below λ_z = {nearest:.6g}, "
             f"{nearest / decay:.3g} times this decay."
         )
-    first = int(np.nanargmin([*thresholds.within, thresholds.complete]))
-    value = [*thresholds.within, thresholds.complete][first]
+    directions = model.num_classes - 1
+    if solution.geometry.rank < directions:
+        return (
+            f"No two classes coincide, but they differ along only {solution.geometry.rank} of {directions} directions; "
+            f"all merge at λ_z = {thresholds.complete:.6g}, {thresholds.complete / decay:.3g} times this decay."
+        )
+    values = [*thresholds.within, thresholds.complete]
+    first = int(np.nanargmin(values))
     who = (
-        f"classes {class_ranges(solution.clusters[first].classes)}"
-        if first < len(solution.clusters)
-        else "all classes at once"
+        "all classes"
+        if first == len(solution.clusters)
+        else f"classes {class_ranges(solution.clusters[first].classes)}"
     )
     return (
-        f"No class is lost: the first to merge are {who}, at λ_z = {value:.6g}, {value / decay:.3g} times this decay."
+        f"No class is lost: the first to merge are {who}, at λ_z = {values[first]:.6g}, "
+        f"{values[first] / decay:.3g} times this decay."
     )

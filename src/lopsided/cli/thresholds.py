@@ -52,7 +52,7 @@ def thresholds(
         table.add_row(
             class_ranges(clusters.classes[row]),
             f"{clusters.counts[row]:.0f}",
-            "alone" if np.isnan(value) else f"{value:.6g}",
+            "only with all" if np.isnan(value) else f"{value:.6g}",
         )
     table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
     terminal = console()

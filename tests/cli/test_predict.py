@@ -1,0 +1,163 @@
+"""``lopsided predict``: the contract of its JSON, its tables and sentences, its exit codes."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import lopsided as lp
+
+TWO = ("predict", "--counts", "500x5,100x5", "--lambda-b", "0.02")
+KEYS = {
+    "lambda_z",
+    "lambda_b",
+    "objective",
+    "gap",
+    "status",
+    "rank",
+    "merged",
+    "thresholds",
+    "clusters",
+    "mean_logits",
+}
+
+
+def read(outcome):
+    assert (outcome.code, outcome.err) == (0, "")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(outcome.out, parse_constant=refuse)
+
+
+def test_json_carries_the_contract_and_the_library_s_own_numbers(call):
+    value = read(call(*TWO, "--lambda-z", "0.003", "--json"))
+    assert set(value) == KEYS
+    assert set(value["thresholds"]) == {"within", "complete"}
+
+    model = lp.UFM("500x5,100x5", 0.003, lambda_b=0.02)
+    solution, thresholds = model.solve(), model.thresholds()
+    assert (value["lambda_z"], value["lambda_b"]) == (0.003, 0.02)
+    assert value["objective"] == solution.objective
+    assert value["gap"] == solution.gap
+    assert value["gap"] <= 1e-9
+    assert value["status"] == "optimal"
+    assert (value["rank"], value["merged"]) == (solution.geometry.rank, [])
+    assert value["thresholds"] == {"within": thresholds.within.tolist(), "complete": thresholds.complete}
+    np.testing.assert_array_equal(value["mean_logits"], solution.geometry.mean_logits)
+
+    common, rare = value["clusters"]
+    assert set(common) == set(rare) == {"count", "classes", "own_logit", "bias", "collapsed"}
+    assert (common["count"], common["classes"], common["collapsed"]) == (500, [0, 1, 2, 3, 4], False)
+    assert (rare["count"], rare["classes"], rare["collapsed"]) == (100, [5, 6, 7, 8, 9], False)
+    for cluster in (common, rare):
+        k = cluster["classes"][0]
+        assert cluster["own_logit"] == pytest.approx(solution.geometry.mean_logits[k, k], rel=1e-9)
+        assert cluster["bias"] == pytest.approx(solution.geometry.bias[k], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("decay", "merged", "collapsed"),
+    [
+        ("0.00333", [], [False, False]),
+        ("0.00334", [[5, 6, 7, 8, 9]], [False, True]),
+        ("0.00745", [[5, 6, 7, 8, 9]], [False, True]),
+        ("0.00746", [list(range(10))], [True, True]),
+    ],
+)
+def test_classes_merge_where_the_thresholds_say(call, decay, merged, collapsed):
+    value = read(call(*TWO, "--lambda-z", decay, "--json"))
+    assert value["merged"] == merged
+    assert [cluster["collapsed"] for cluster in value["clusters"]] == collapsed
+    assert value["thresholds"]["within"] == pytest.approx([np.sqrt(500) / 3000, 1 / 300])
+    assert value["thresholds"]["complete"] == pytest.approx(np.sqrt(500) / 3000)
+
+
+def test_a_cluster_of_one_class_has_no_threshold_within_and_no_bias_no_decay(call):
+    value = read(call("predict", "--counts", "500,100x2", "--lambda-z", "0.003", "--no-bias", "--json"))
+    assert value["lambda_b"] is None
+    assert value["thresholds"]["within"] == [None, pytest.approx(10 / 700)]
+
+
+def test_a_free_bias_has_a_decay_of_zero(call):
+    assert read(call("predict", "--counts", "500,100", "--lambda-z", "0.003", "--json"))["lambda_b"] == 0.0
+
+
+def test_the_product_of_decays_is_all_that_matters(call):
+    one = read(call(*TWO, "--lambda-z", "0.003", "--json"))
+    two = read(call(*TWO, "--lambda-w", "0.03", "--lambda-h", "0.0003", "--json"))
+    assert two["lambda_z"] == pytest.approx(0.003, rel=1e-14)
+    np.testing.assert_allclose(two["mean_logits"], one["mean_logits"], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(64, True), (65, False)])
+def test_mean_logits_are_printed_up_to_64_classes(call, classes, shown):
+    value = read(call("predict", "--counts", f"50x{classes - 1},10", "--lambda-z", "1e-4", "--json"))
+    assert set(value) == (KEYS if shown else KEYS - {"mean_logits"})
+
+
+def test_a_looser_tolerance_is_honoured(call):
+    value = read(call(*TWO, "--lambda-z", "0.003", "--tol", "1e-4", "--json"))
+    assert value["status"] == "optimal"
+    assert value["gap"] <= 1e-4 * max(1, value["objective"])
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["tables", "json"])
+def test_an_answer_without_a_certificate_is_a_finding(call, monkeypatch, flags):
+    solve = lp.UFM.solve
+
+    def uncertified(self, tol):
+        return dataclasses.replace(solve(self, tol=tol), status="iteration limit", message="no certificate: try again")
+
+    monkeypatch.setattr(lp.UFM, "solve", uncertified)
+    outcome = call(*TWO, "--lambda-z", "0.003", *flags)
+    assert outcome.code == 1
+    assert outcome.err == "lopsided: no certificate: try again\n"
+    assert "iteration limit" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (
+            (*TWO, "--lambda-z", "0.003"),
+            [
+                "0–4",
+                "5–9",
+                "0.00333333",
+                "0.9 ",
+                "kept",
+                "certified",
+                "No class is lost: the first to merge are classes 5–9",
+            ],
+        ),
+        ((*TWO, "--lambda-z", "0.004"), ["1.2 ", "lost", "Lost: classes 5–9", "below λ_z = 0.00333333, 0.833 times"]),
+        ((*TWO, "--lambda-z", "0.01"), ["rank 0 of 9", "Everything is lost", "below λ_z = 0.00745356, 0.745 times"]),
+        (
+            ("predict", "--counts", "500,300,100", "--lambda-z", "0.02", "--no-bias"),
+            ["none", "rank 1 of 2", "along only 1 of 2 directions; all merge at λ_z = 0.0226479"],
+        ),
+        (
+            ("predict", "--counts", "500,300,100", "--lambda-z", "0.002", "--no-bias"),
+            ["rank 2 of 2", "the first to merge are all classes, at λ_z = 0.0226479"],
+        ),
+    ],
+    ids=["kept", "lost", "everything", "directions", "distinct"],
+)
+def test_tables_say_what_is_lost_and_how_far_the_threshold_is(call, arguments, parts, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = call(*arguments)
+    assert (outcome.code, outcome.err) == (0, "")
+    for part in parts:
+        assert part in outcome.out
+
+
+def test_hundreds_of_clusters_are_cut_to_a_readable_table(call):
+    outcome = call(
+        "predict", "--counts", ",".join(map(str, range(10, 70))), "--lambda-z", "0.001", "--lambda-b", "0.02"
+    )
+    assert outcome.code == 0
+    assert len(outcome.out.splitlines()) < 40
+    assert "…" in outcome.out
