@@ -73,12 +73,12 @@ def test_nc4_needs_the_bias(trained):
 
 
 def test_nc4_of_samples_among_distant_means_and_in_chunks():
-    """Means one apart at 1e7 from the origin: an expanded square would round their distances away."""
+    """Means one apart at 1e9 from the origin: an expanded square would round their distances away."""
     rng = np.random.default_rng(0)
-    means = 1e7 + np.array([[0.0], [1.0], [2.0]])
+    means = 1e9 + np.array([[0.0], [1.0], [2.0]])
     labels = rng.integers(0, 3, size=20_000)
     features = means[labels] + rng.uniform(-0.4, 0.4, size=(20_000, 1))
-    weight, bias = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, -1e7 - 0.5, -2e7 - 2.0])
+    weight, bias = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, -1e9 - 0.5, -2e9 - 2.0])
     assert nc4_samples(lp.Geometry([1, 1, 1], means, weight, bias), features) == 0
     shifted = lp.Geometry([1, 1, 1], means, weight, bias + np.array([0.0, 0.0, 0.2]))
     assert nc4_samples(shifted, features) == references.nc4(means, weight, shifted.bias, features)

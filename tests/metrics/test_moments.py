@@ -227,13 +227,15 @@ def test_no_gradient_is_kept_and_autocast_does_not_touch_the_sums():
     assert_same(moments, expected)
 
 
-def test_made_and_merged_in_inference_mode_then_updated_outside():
+@pytest.mark.parametrize("merge", [False, True])
+def test_made_in_inference_mode_then_updated_outside(merge):
     features, labels = random_features()
     half = len(features) // 2
     with torch.inference_mode():
         moments = Moments(5, 7)
         moments.update(torch.as_tensor(features[:half]) * 1, torch.as_tensor(labels[:half]))
-        moments.merge(Moments(5, 7))
+        if merge:
+            moments.merge(Moments(5, 7))
     moments.update(torch.as_tensor(features[half:]), torch.as_tensor(labels[half:]))
     assert_same(moments, gather(features, labels, 5))
 
