@@ -55,13 +55,13 @@ def class_ranges(classes: Sequence[int]) -> str:
     return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
 
 
-def bar(ratio: float, width: int = 10) -> str:
+def bar(ratio: float, width: int = 8) -> str:
     """A bar that is full only at a ratio of 1 or more.
 
     Examples
     --------
     >>> bar(0.34), bar(0.999), bar(2.0)
-    ('███·······', '█████████·', '██████████')
+    ('██······', '███████·', '████████')
     """
     filled = min(width, int(ratio * width))
     return "█" * filled + "·" * (width - filled)
