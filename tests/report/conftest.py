@@ -26,11 +26,11 @@ def digits_run() -> Run:
         digits_geometry(counts),
         digits_geometry(counts, shift=0.01),
         certificate={"objective": 1.0, "gap": 1e-12, "status": "optimal"},
-        measures={"nc1": 0.004},
+        measures={"nc1_rank_aware": 0.004},
         history=[
-            {"epoch": 0, "objective": 3.0, "nc1": 2.0, "train_accuracy": 0.2},
-            {"epoch": 10, "objective": 2.0, "nc1": None, "train_accuracy": 0.9},
-            {"epoch": 20, "objective": 1.01, "nc1": 0.004, "train_accuracy": 1.0},
+            {"epoch": 0, "objective": 3.0, "nc1_rank_aware": 2.0, "train_accuracy": 0.2},
+            {"epoch": 10, "objective": 2.0, "nc1_rank_aware": None, "train_accuracy": 0.9},
+            {"epoch": 20, "objective": 1.01, "nc1_rank_aware": 0.004, "train_accuracy": 1.0},
         ],
         findings=["the loss rose <b>once</b>"],
     )

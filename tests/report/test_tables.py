@@ -18,17 +18,17 @@ def _printed(table) -> str:
 
 def test_rows_hold_the_comparison(digits_run):
     rows = {row.quantity: row for row in comparison_rows(digits_run)}
-    for name, label in (("mean_logits", "mean logits"), ("bias", "bias"), ("gram_means", "Gram of class means")):
+    for name, label in (("mean_logits", "mean logits"), ("bias", "bias"), ("gram_means", "Gram of means")):
         entry = digits_run.comparison[name]
         assert rows[label].relative_error == entry.relative_error
         assert rows[label].absolute_error == entry.absolute_error
         assert rows[label].predicted == pytest.approx(np.sqrt(np.mean(entry.predicted**2)))
     cosines = digits_run.predicted.cosines_means
     off_diagonal = cosines[~np.eye(5, dtype=bool)]
-    assert rows["cosines of class means"].predicted == pytest.approx(np.sqrt(np.mean(off_diagonal**2)))
+    assert rows["cosines of means"].predicted == pytest.approx(np.sqrt(np.mean(off_diagonal**2)))
     own = np.diagonal(digits_run.measured.mean_logits)
-    assert rows["own-class logit, n = 90"].measured == pytest.approx(own[[1, 2]].mean())
-    assert rows["own-class logit, n = 10"].measured == pytest.approx(own[[0, 3, 4]].mean())
+    assert rows["own logit, n = 90"].measured == pytest.approx(own[[1, 2]].mean())
+    assert rows["own logit, n = 10"].measured == pytest.approx(own[[0, 3, 4]].mean())
     assert rows["merged classes"].agrees is True
     assert rows["merged classes"].measured == [[3, 4]]
 
@@ -40,9 +40,9 @@ def test_long_tails_get_no_row_for_every_count():
 
 def test_prediction_of_zero_is_told_in_its_unit(collapsed_run):
     cells = {row.quantity: row.cells(list("abcde")) for row in comparison_rows(collapsed_run)}
-    assert cells["mean logits"][3].endswith(" nats off zero")
-    assert cells["cosines of class means"] == ("cosines of class means", "–", "–", "undefined")
-    assert cells["merged classes"] == ("merged classes", "all 5", "all 5", "same")
+    assert cells["mean logits"][3].endswith(" nats off")
+    assert cells["cosines of means"] == ("cosines of means", "–", "–", "undefined")
+    assert cells["merged classes"] == ("merged classes", "all 5", "all 5", "agrees")
     assert cells["bias"][3].endswith(" %")
 
 
@@ -52,7 +52,7 @@ def test_printed_table_says_what_differs(digits_run):
     told = "every class is told apart, but the prediction is: 2 classes have merged (10 samples each)"
     assert told in " ".join(text.split())
     line = next(line for line in text.splitlines() if "merged classes" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["merged classes", "$three$ = 4", "none", "differs"]
+    assert line.split() == ["merged", "classes", "$three$=4", "none", "differs"]
 
 
 def test_user_text_is_not_taken_for_markup(digits_run):
@@ -61,12 +61,12 @@ def test_user_text_is_not_taken_for_markup(digits_run):
     )
     text = _printed(comparison_table(run))
     assert "[red]x[/red]" in text
-    assert "[/b] = 4" in text
+    assert "[/b]=4" in text
 
 
 def test_verdicts(checks):
     text = _printed(checks_table(checks))
-    assert [line.split("│")[-2].strip() for line in text.splitlines() if line.startswith("│")] == ["yes", "no"]
+    assert [line.split()[-1] for line in text.splitlines()[2:]] == ["yes", "no"]
 
 
 def test_everything_as_one_json_object(digits_run, collapsed_run, checks):

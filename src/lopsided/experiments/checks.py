@@ -1,10 +1,16 @@
-"""Claims that a run was to bear out, each with what was found."""
+"""Claims about runs, each with what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from lopsided.experiments.record import Run
+from lopsided.geometry import merged_classes
+
+#: More classes than this are counted, not listed.
+_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,58 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes under their names, for JSON."""
         return asdict(self)
+
+
+def merges_as_predicted(run: Run) -> bool:
+    """Whether a network has merged just the classes that it was predicted to merge.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    bool
+        A measurement needs a tolerance: classes of a prediction that are apart, but closer than it, may be measured
+        as merged or as apart.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> near, merged = ([[1.0], [1.01], [-2.0]], [[1.0], [1.0], [-2.0]])
+    >>> def geometry(means, **known):
+    ...     return lp.Geometry([9, 8, 5], means, [[2.0], [-1.0], [-1.0]], **known)
+    >>> merges_as_predicted(Run("r", {}, geometry(near, merged=[]), geometry(merged)))
+    True
+    """
+    predicted, found = run.predicted, _pairs(run.measured.merged)
+    within_tolerance = merged_classes(predicted.mean_logits, predicted.counts > 0, absolute=True)
+    exact = _pairs(predicted.merged)
+    return exact <= found <= exact | _pairs(within_tolerance)
+
+
+def _pairs(groups: Iterable[Iterable[int]]) -> set[tuple[int, int]]:
+    return {(low, high) for group in groups for low in group for high in group if low < high}
+
+
+def name_groups(merged: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """Put groups of merged classes in words.
+
+    Examples
+    --------
+    >>> name_groups([[1, 2], [3, 4]], list("abcde")), name_groups([], list("ab")), name_groups([[0, 1]], list("ab"))
+    ('b=c; d=e', 'none', 'all 2')
+    """
+    if not merged:
+        return "none"
+    if len(merged) == 1 and len(merged[0]) == len(names):
+        return f"all {len(names)}"
+    texts = []
+    for group in merged:
+        shown = [names[index] for index in group[:_LISTED]]
+        more = f"=… ({len(group)} classes)" if len(group) > _LISTED else ""
+        texts.append("=".join(shown) + more)
+    return "; ".join(texts)
 
 
 def all_hold(checks: Iterable[Check]) -> bool:

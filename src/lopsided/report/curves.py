@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lopsided.experiments.checks import merges_as_predicted
 from lopsided.experiments.record import Run
 from lopsided.geometry import Array, Geometry
 from lopsided.report import wording
@@ -21,7 +22,7 @@ TERMINAL_NC1 = 1e-2
 
 
 def figure_training(runs: Sequence[Run]) -> Figure:
-    """Draw NC1, accuracy and the objective's distance from the certified optimum over training.
+    """Draw NC1 (rank-aware), accuracy and the objective's distance from the certified optimum over training.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def figure_training(runs: Sequence[Run]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        Of NC1, the rank-aware form: the others divide by directions in which merged classes differ by noise alone.
+        Where nothing is left it has no value, and no line.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
     """
     if not any(run.history for run in runs):
         raise ValueError("runs must hold a run with a history; got none")
-    figure = new_figure(12.6, 3.9)
+    figure = new_figure(12.6, 4.2)
     variability, accuracy, excess = figure.subplots(1, 3)
     for index, run in enumerate(runs):
         style: dict[str, Any] = {
@@ -48,15 +51,14 @@ def figure_training(runs: Sequence[Run]) -> Figure:
             "linewidth": 1.8,
         }
         label = symbols(f"{run.name}: {wording.decay(run)}")
-        _line(variability, run, lambda row: row.get("nc1"), label=label, **style)
+        _line(variability, run, lambda row: row.get("nc1_rank_aware"), label=label, **style)
         _line(accuracy, run, lambda row: row.get("train_accuracy"), label=label, **style)
         _line(excess, run, _excess(run), label=label, **style)
     variability.set_yscale("log")
     variability.axhline(TERMINAL_NC1, color="#808080", linewidth=0.8)
-    variability.set_title("NC1: spread within classes / between them", fontsize=10)
+    variability.set_title("NC1 in the directions that are left", fontsize=10)
     accuracy.set_ylim(-0.02, 1.03)
     accuracy.set_title("training accuracy", fontsize=10)
-    accuracy.legend(fontsize=8, loc="lower right")
     excess.set_yscale("log")
     excess.set_title("objective above the certified optimum, nats", fontsize=10)
     for axes in (variability, accuracy, excess):
@@ -64,6 +66,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles=variability.lines[: len(runs)], fontsize=9, loc="outside lower center", ncols=len(runs))
     figure.suptitle(_training_story(runs), fontsize=12)
     return figure
 
@@ -85,9 +88,9 @@ def _line(axes: Axes, run: Run, value: Callable[[dict[str, Any]], float | None],
 
 
 def _training_story(runs: Sequence[Run]) -> str:
-    final = [run.measures.get("nc1") for run in runs]
+    final = [run.measures.get("nc1_rank_aware") for run in runs if run.predicted.rank > 0]
     reached = sum(value is not None and value <= TERMINAL_NC1 for value in final)
-    return f"Training: {reached} of {len(runs)} networks end with NC1 below {TERMINAL_NC1:g}"
+    return f"Training: {reached} of {len(final)} networks with classes left end with NC1 below {TERMINAL_NC1:g}"
 
 
 def figure_merged(runs: Sequence[Run]) -> Figure:
@@ -134,7 +137,7 @@ def figure_merged(runs: Sequence[Run]) -> Figure:
     axes.set_ylim(heights[-1] + 0.6, -0.6)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    same = sum(run.comparison.same_merged for run in runs)
+    same = sum(map(merges_as_predicted, runs))
     figure.suptitle(f"Merged classes: predicted and measured agree at {same} of {len(runs)} decays", fontsize=12)
     axes.set_title("one colour and letter: not told apart; white: told apart", fontsize=9, color="#404040")
     return figure

@@ -156,9 +156,19 @@ def figure_overview(runs: Sequence[Run]) -> Figure:
         )
         all_axes[1, column].set_xlabel("logit of class", fontsize=9)
     for row, label in enumerate(("Predicted", "Measured in a trained network")):
-        all_axes[row, 0].set_ylabel(f"{label}\n", fontsize=13, fontweight="bold")
-        all_axes[row, 0].annotate(
-            "samples of class (how many)", (-0.2, 0.5), xycoords="axes fraction", rotation=90, va="center", fontsize=9
+        axes = all_axes[row, 0]
+        axes.set_ylabel("samples of class (how many)", fontsize=9)
+        axes.annotate(
+            label,
+            xy=(0, 0.5),
+            xytext=(-10, 0),
+            xycoords=(axes.yaxis.label, "axes fraction"),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="center",
+            fontsize=13,
+            fontweight="bold",
         )
     figure.colorbar(image, ax=all_axes, label="mean logit, in nats", shrink=0.7, pad=0.02)
     return figure

@@ -118,7 +118,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, k
 
 
 def _verdict_cell(text: str) -> str:
-    kind = {"yes": "good", "same": "good", "no": "bad", "differs": "bad"}.get(text)
+    kind = {"yes": "good", "agrees": "good", "no": "bad", "differs": "bad"}.get(text)
     return f'<td class="{kind}">{text}</td>' if kind else f"<td>{escape(text)}</td>"
 
 

@@ -10,13 +10,16 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.experiments.checks import Check
+from lopsided.experiments.checks import Check, merges_as_predicted, name_groups
 from lopsided.experiments.record import Run, plain
 from lopsided.geometry import Discrepancy
 from lopsided.report import wording
 
 HEADER = ("quantity", "predicted", "measured", "relative error")
 CHECK_HEADER = ("run", "claim", "target", "found", "holds")
+
+#: Merged classes are named in a cell of the table up to so many letters, and counted beyond.
+_LONGEST_CELL = 24
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Row:
     absolute_error : float or None
         Root-mean-square error, in ``unit``.
     agrees : bool or None
-        For what is the same or not: rank and merged classes.
+        For what agrees or not: rank and merged classes.
     """
 
     quantity: str
@@ -61,10 +64,15 @@ class Row:
         if self.agrees is None:
             verdict = wording.error(self.relative_error, self.absolute_error, self.unit)
             return label, wording.number(self.predicted), wording.number(self.measured), verdict
-        verdict = "same" if self.agrees else "differs"
+        verdict = "agrees" if self.agrees else "differs"
         if isinstance(self.predicted, list):
-            return label, wording.groups(self.predicted, names), wording.groups(self.measured, names), verdict
+            return label, _short(self.predicted, names), _short(self.measured, names), verdict
         return label, str(self.predicted), str(self.measured), verdict
+
+
+def _short(merged: list[list[int]], names: list[str]) -> str:
+    text = name_groups(merged, names)
+    return text if len(text) <= _LONGEST_CELL else f"{sum(map(len, merged))} classes"
 
 
 def comparison_rows(run: Run) -> list[Row]:
@@ -77,7 +85,7 @@ def comparison_rows(run: Run) -> list[Row]:
     Returns
     -------
     list of Row
-        The own-class logits of each group of equally common classes, then every quantity of
+        The own logits of each group of equally common classes, then every quantity of
         :func:`lopsided.compare`, then rank and merged classes.
 
     Examples
@@ -86,8 +94,8 @@ def comparison_rows(run: Run) -> list[Row]:
     >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
     >>> for row in comparison_rows(Run("r", {}, g, g))[:3]:
     ...     print(*row.cells(["0", "1"]), sep=" | ")
-    own-class logit, n = 3 (nats) | 1 | 1 | 0 %
-    own-class logit, n = 2 (nats) | 1 | 1 | 0 %
+    own logit, n = 3 (nats) | 1 | 1 | 0 %
+    own logit, n = 2 (nats) | 1 | 1 | 0 %
     mean logits (nats) | 1 | 1 | 0 %
     """
     comparison = run.comparison
@@ -98,7 +106,7 @@ def comparison_rows(run: Run) -> list[Row]:
         rows.append(Row(label, unit, predicted, measured, _finite(entry.relative_error), _finite(entry.absolute_error)))
     for label, attribute, same in (
         ("rank", "rank", comparison.same_rank),
-        ("merged classes", "merged", comparison.same_merged),
+        ("merged classes", "merged", merges_as_predicted(run)),
     ):
         rows.append(Row(label, "", getattr(run.predicted, attribute), getattr(run.measured, attribute), agrees=same))
     return rows
@@ -115,7 +123,7 @@ def _own_logit_rows(run: Run) -> list[Row]:
         predicted, measured = (float(np.mean(values)) for values in own)
         off = abs(measured - predicted)
         relative = off / abs(predicted) if predicted else None
-        rows.append(Row(f"own-class logit, n = {count:.0f}", "nats", predicted, measured, relative, off))
+        rows.append(Row(f"own logit, n = {count:.0f}", "nats", predicted, measured, relative, off))
     return rows
 
 
@@ -143,12 +151,9 @@ def comparison_table(run: Run) -> Table:
     rich.table.Table
         Titled with the decay and what became of the classes.
     """
-    table = Table(
-        title=Text(f"{run.name} ({wording.decay(run)}): {wording.outcome(run)}"),
-        caption=Text("matrices: root-mean-square entry, error in the Frobenius norm"),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = _empty_table(f"{run.name} ({wording.decay(run)}): {wording.outcome(run)}")
+    table.caption = Text("of a matrix: root-mean-square entry, and error in the Frobenius norm")
+    table.caption_justify = "left"
     for index, name in enumerate(HEADER):
         table.add_column(name, justify="left" if index == 0 else "right")
     names = wording.class_names(run)
@@ -158,7 +163,12 @@ def comparison_table(run: Run) -> Table:
     return table
 
 
-def checks_table(checks: Iterable[Check], title: str = "Does the target hold?") -> Table:
+def _empty_table(title: str) -> Table:
+    text = Text(title, style="bold not italic")
+    return Table(title=text, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def checks_table(checks: Iterable[Check], title: str = "What was to be seen, and was it?") -> Table:
     """Verdicts for the terminal.
 
     Parameters
@@ -170,9 +180,9 @@ def checks_table(checks: Iterable[Check], title: str = "Does the target hold?") 
     -------
     rich.table.Table
     """
-    table = Table(title=Text(title), title_justify="left")
+    table = _empty_table(title)
     for name in CHECK_HEADER:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for check in checks:
         *cells, verdict = check_cells(check)
         table.add_row(*map(Text, cells), Text(verdict, style="green" if check.holds else "red"))

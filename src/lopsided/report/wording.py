@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lopsided.experiments.checks import merges_as_predicted
 from lopsided.experiments.record import Run
 from lopsided.geometry import Geometry
 
@@ -15,13 +16,11 @@ from lopsided.geometry import Geometry
 QUANTITIES = {
     "mean_logits": ("mean logits", "nats"),
     "bias": ("bias", "nats"),
-    "gram_means": ("Gram of class means", "feature²"),
+    "gram_means": ("Gram of means", "feature²"),
     "gram_classifier": ("Gram of classifier", "weight²"),
-    "cosines_means": ("cosines of class means", ""),
+    "cosines_means": ("cosines of means", ""),
     "cosines_classifier": ("cosines of classifier", ""),
 }
-#: More classes than this are counted, not listed.
-_LISTED = 12
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -43,12 +42,12 @@ def error(relative: float | None, absolute: float | None, unit: str) -> str:
     Examples
     --------
     >>> error(0.0312, 0.1, "nats"), error(None, 0.0021, "nats"), error(None, None, "")
-    ('3.12 %', '0.0021 nats off zero', 'undefined')
+    ('3.12 %', '0.0021 nats off', 'undefined')
     """
     if relative is not None and math.isfinite(relative):
         return f"{number(100 * relative, 3)} %"
     if absolute is not None and math.isfinite(absolute):
-        return f"{number(absolute, 2)} {unit} off zero".replace("  ", " ")
+        return f"{number(absolute, 2)} {unit} off".replace("  ", " ")
     return "undefined"
 
 
@@ -67,26 +66,6 @@ def class_names(run: Run) -> list[str]:
     if isinstance(names, list) and len(names) == total:
         return [str(name) for name in names]
     return [str(index) for index in range(total)]
-
-
-def groups(merged: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """Put groups of merged classes in words.
-
-    Examples
-    --------
-    >>> groups([[1, 2], [3, 4]], list("abcde")), groups([], list("ab")), groups([[0, 1]], list("ab"))
-    ('b = c; d = e', 'none', 'all 2')
-    """
-    if not merged:
-        return "none"
-    if len(merged) == 1 and len(merged[0]) == len(names):
-        return f"all {len(names)}"
-    texts = []
-    for group in merged:
-        shown = [names[index] for index in group[:_LISTED]]
-        more = f" = … ({len(group)} classes)" if len(group) > _LISTED else ""
-        texts.append(" = ".join(shown) + more)
-    return "; ".join(texts)
 
 
 def counts_of(group: Sequence[int], counts: Any) -> str:
@@ -112,8 +91,7 @@ def outcome(run: Run) -> str:
     'every class is told apart, as predicted'
     """
     seen, expected = state(run.measured), state(run.predicted)
-    same = run.measured.merged == run.predicted.merged
-    return f"{seen}, as predicted" if same else f"{seen}, but the prediction is: {expected}"
+    return f"{seen}, as predicted" if merges_as_predicted(run) else f"{seen}, but the prediction is: {expected}"
 
 
 def state(geometry: Geometry) -> str:

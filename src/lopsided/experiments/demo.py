@@ -1,0 +1,250 @@
+"""The main job on real data: predict three geometries, train three networks, measure them, compare."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lopsided.counts import format_counts
+from lopsided.experiments.checks import Check, merges_as_predicted, name_groups
+from lopsided.experiments.files import writable_folder
+from lopsided.experiments.record import Run
+from lopsided.problem import UFM
+
+if TYPE_CHECKING:
+    from lopsided.training import ImbalancedData, Recipe
+
+#: Relative Frobenius error of the mean logits that the demo allows itself where no class is to merge.
+LARGEST_ERROR = 0.04
+#: NC1 that ends the terminal phase, as far as any class is left.
+LARGEST_NC1 = 1e-2
+#: Called as ``progress(stage, done, total)``, often.
+DemoProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo did and found.
+
+    Attributes
+    ----------
+    title, lead : str
+        What it is and what was done.
+    runs : tuple of Run
+        One a decay, rising.
+    checks : tuple of Check
+        Whether the target holds, claim by claim.
+    """
+
+    title: str
+    lead: str
+    runs: tuple[Run, ...]
+    checks: tuple[Check, ...]
+
+
+def run_demo(
+    data: str = "digits",
+    counts: str | None = None,
+    *,
+    seed: int = 0,
+    output: str | Path | None = None,
+    progress: DemoProgress | None = None,
+) -> Demo:
+    """Predict, train, measure and compare at decays below, between and above the collapse thresholds.
+
+    Parameters
+    ----------
+    data : str, default "digits"
+        Name of a data set, one of :data:`lopsided.training.DATA_SETS`.
+    counts : str, optional
+        Samples in each class; by default those of the data set's recipe, at the recipe's decays. For other counts the
+        decays follow from the thresholds; see :func:`decays_to_show`.
+    seed : int, default 0
+        Decides the samples drawn, the initial weights and the order of training.
+    output : str or Path, optional
+        Folder in which each run is stored as soon as it is done, in ``runs/NAME``.
+    progress : callable, optional
+        Called as ``progress(name of the run, epochs done, epochs planned)``.
+
+    Returns
+    -------
+    Demo
+
+    Raises
+    ------
+    ValueError
+        If the data set is unknown or not on this machine, the counts cannot be had from it, the folder cannot be
+        written, or what trains networks is not installed.
+    """
+    try:
+        from lopsided.training import RECIPES, load_data
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"data cannot be trained on, since {error.name} is not installed; pip install 'lopsided[train]'"
+        ) from None
+    folder = None if output is None else writable_folder(output)
+    if data not in RECIPES:
+        raise ValueError(f"data must be one of the known data sets: {', '.join(RECIPES)}; got {data!r}")
+    recipe = RECIPES[data]
+    samples = load_data(data, recipe.counts if counts is None else counts, seed=seed)
+    if counts is not None:
+        shown = format_counts(samples.counts)
+        recipe = dataclasses.replace(recipe, counts=shown, lambda_z=decays_to_show(shown, recipe.lambda_b))
+    runs = []
+    with _one_thread():
+        for name, lambda_z in recipe.lambda_z.items():
+            run = _run(name, recipe, samples, lambda_z, seed=seed, progress=progress)
+            if folder is not None:
+                run.save(folder / "runs" / name)
+            runs.append(run)
+    return Demo(
+        title=f"{data}: predicted, trained, measured",
+        lead=_lead(recipe, samples, seed),
+        runs=tuple(runs),
+        checks=tuple(check for run in runs for check in judge(run)),
+    )
+
+
+def decays_to_show(counts: str, lambda_b: float) -> dict[str, float]:
+    """Decays λ_z below, between and above the collapse thresholds of some counts.
+
+    Parameters
+    ----------
+    counts : str
+        Samples in each class.
+    lambda_b : float
+        Decay of the bias.
+
+    Returns
+    -------
+    dict of str to float
+        ``below``: half the lowest threshold; ``between``: the geometric mean of the lowest and the highest, left out
+        where they are one; ``above``: 15 % over the highest, beyond which nothing is left.
+
+    Examples
+    --------
+    >>> {name: round(value, 5) for name, value in decays_to_show("150x5,30x5", 0.02).items()}
+    {'below': 0.00304, 'between': 0.0091, 'above': 0.01565}
+    >>> list(decays_to_show("90x10", 0.02))
+    ['below', 'above']
+    """
+    thresholds = UFM(counts, lambda_z=1.0, lambda_b=lambda_b).thresholds()
+    highest = float(thresholds.complete)
+    lowest = float(np.nanmin([*thresholds.within, highest]))
+    decays = {"below": lowest / 2}
+    if lowest < 0.95 * highest:
+        decays["between"] = math.sqrt(lowest * highest)
+    return {**decays, "above": 1.15 * highest}
+
+
+def judge(run: Run) -> list[Check]:
+    """Compare a run of the demo with the demo's target.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    list of Check
+        The prediction is certified and the classes merge as predicted. Where any class is left, its samples have
+        collapsed; where no class is to merge, the mean logits are as predicted and every training sample is fitted.
+    """
+    names = run.settings["class_names"]
+    status, gap = run.certificate["status"], run.certificate["gap"]
+    checks = [
+        Check(run.name, "prediction certified", "optimal", f"{status}, gap {gap:.1g}", status == "optimal"),
+        Check(
+            run.name,
+            "merged as predicted",
+            name_groups(run.predicted.merged, names),
+            name_groups(run.measured.merged, names),
+            merges_as_predicted(run),
+        ),
+    ]
+    if run.predicted.rank > 0:
+        nc1 = run.measures["nc1_rank_aware"]
+        found = "no value" if nc1 is None else f"NC1 {nc1:.2g}"
+        small = nc1 is not None and nc1 < LARGEST_NC1
+        checks.append(Check(run.name, "each class collapses", f"NC1 below {LARGEST_NC1:g}", found, small))
+    if not run.predicted.merged:
+        error, accuracy = run.comparison["mean_logits"].relative_error, run.measures["train_accuracy"]
+        checks += [
+            Check(
+                run.name,
+                "mean logits as predicted",
+                f"at most {_percent(LARGEST_ERROR)} off",
+                f"{_percent(error)} off",
+                error <= LARGEST_ERROR,
+            ),
+            Check(run.name, "every sample fitted", "100 %", _percent(accuracy), accuracy == 1.0),
+        ]
+    return checks
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: steps of a millisecond gain nothing from more, and on busy cores wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(
+    name: str,
+    recipe: Recipe,
+    samples: ImbalancedData,
+    lambda_z: float,
+    *,
+    seed: int,
+    progress: DemoProgress | None,
+) -> Run:
+    def report(done: int, planned: int, row: Mapping[str, Any]) -> None:
+        if progress is not None:
+            progress(name, done, planned)
+
+    solution = UFM(samples.counts, **recipe.decays(lambda_z)).solve()
+    result = recipe.train(samples, lambda_z, seed=seed, progress=report)
+    recorded = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+    return Run(
+        name=name,
+        settings={
+            **recorded,
+            "counts": samples.counts,
+            "class_names": samples.class_names,
+            "lambda_z": lambda_z,
+            **recipe.decays(lambda_z),
+            "seed": seed,
+        },
+        predicted=solution.geometry,
+        measured=result.geometry,
+        certificate={name: getattr(solution, name) for name in ("objective", "gap", "status", "message")},
+        measures={**result.measures, "train_accuracy": result.train_accuracy},
+        history=result.history,
+        findings=[str(finding) for finding in result.findings],
+    )
+
+
+def _lead(recipe: Recipe, samples: ImbalancedData, seed: int) -> str:
+    widths = "-".join(map(str, (*recipe.hidden, recipe.dim)))
+    return (
+        f"{samples.num_samples} images of {recipe.data} in {samples.num_classes} classes, {recipe.counts} samples. "
+        f"Predicted from the counts and the decays alone; measured in a multilayer perceptron ({widths}, batch norm in "
+        f"the hidden layers) after {recipe.epochs} epochs at each decay, seed {seed}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
