@@ -174,9 +174,9 @@ class Geometry:
     def rank(self) -> int:
         """Rank of the mean logits of the classes present.
 
-        Given by the theory for a prediction. For a measurement: the number of singular values of the mean logits above
+        Given by the theory for a prediction. For a measurement: the number of singular values above
         ``max(MERGE_RELATIVE_TOLERANCE * largest gap, MERGE_ABSOLUTE_TOLERANCE)``, the scale on which two classes are
-        called merged.
+        called merged, once the mean over the classes is removed: what all classes share acts as a bias.
         """
         if self._rank is not None:
             return self._rank
@@ -185,7 +185,7 @@ class Geometry:
         if len(values) == 0:
             return 0
         threshold = _merge_threshold(_pair_distances(values), absolute=self.has_classifier)
-        return int(np.sum(np.linalg.svd(values, compute_uv=False) > threshold))
+        return int(np.sum(np.linalg.svd(values - values.mean(axis=0), compute_uv=False) > threshold))
 
     @cached_property
     def merged(self) -> list[list[int]]:

@@ -1,0 +1,184 @@
+"""The algorithm: coarse to fine; on each level a proximal step finds the rank and a Newton step uses it.
+
+One iteration costs one singular value decomposition: the proximal step of the last Newton point gives the next rank,
+its singular vectors and, at the solution, the solution itself. The proximal step alone is a descent method with a
+guarantee, to which the algorithm falls back whenever a Newton step does not lower the objective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lopsided.problem import UFM
+from lopsided.solver.certificate import Certificate, certify
+from lopsided.solver.newton import Spectrum, Step, newton_step, settle_bias
+from lopsided.solver.reduction import Evaluation, Point, ReducedProblem, coarsen, evaluate, first_guesses, prolong
+from lopsided.solver.solution import Solution
+
+#: Below this many clusters a problem is solved from the closed-form guess; above, from the optimum of a coarser one.
+SMALL = 24
+#: Clusters of a problem to clusters of the next coarser one.
+COARSENING = 6
+#: How well a coarse problem is solved: better than the difference to the finer one.
+COARSE_TOLERANCE = 1e-5
+#: The gap aimed at, as a share of the tolerance: Newton's last step costs little and makes the geometry sharp.
+POLISH = 1e-3
+#: The smallest relative gap that float64 can show.
+ROUNDING = 64 * np.finfo(float).eps
+#: Products with the Hessian in one Newton step.
+MAX_PRODUCTS = 150
+#: Iterations without a better gap after which float64 has given what it can.
+PATIENCE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Iterate:
+    """A point that a proximal step returned, with all that the next step needs."""
+
+    evaluation: Evaluation
+    spectrum: Spectrum
+    nuclear_norm: float
+
+    @property
+    def objective(self) -> float:
+        return self.evaluation.loss + self.evaluation.bias_penalty + self.nuclear_norm
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    iterate: _Iterate
+    certificate: Certificate
+    iterations: int
+
+
+def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
+    """Solve the convex problem over mean logits to a certified gap.
+
+    Parameters
+    ----------
+    problem : UFM
+        What to solve.
+    tol : float, default 1e-9
+        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims a thousand times lower.
+    max_iterations : int, default 200
+        Newton steps at most, each with one singular value decomposition; 5 to 15 are usual.
+
+    Returns
+    -------
+    Solution
+        With ``objective``, ``gap``, ``status``, ``message``, ``iterations`` and the optimum's ``geometry``.
+
+    Raises
+    ------
+    ValueError
+        If ``tol`` or ``max_iterations`` breaks its rule.
+
+    Notes
+    -----
+    The problem is eq. (8) of Hong & Ling (JMLR 2024): equivalent to the unconstrained feature model for feature
+    dimension d ≥ K. The gap is a bound that holds whatever the solver did: see :mod:`lopsided.solver.certificate`.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> solution = lp.solve(lp.UFM(counts="500x5,100x5", lambda_z=3e-3, lambda_b=0.02))
+    >>> solution.status, solution.gap < 1e-9
+    ('optimal', True)
+    """
+    if not isinstance(tol, (int, float)) or not 1e-14 <= tol < 1:
+        raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
+    if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
+        raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
+    reduced = ReducedProblem.of(problem)
+    outcome = _solve_from(reduced, _start(reduced), POLISH * tol, max_iterations)
+    iterate = outcome.iterate
+    return Solution.of(
+        problem,
+        reduced,
+        iterate.evaluation.point,
+        iterate.spectrum,
+        outcome.certificate,
+        tol=tol,
+        iterations=outcome.iterations,
+        exhausted=outcome.iterations >= max_iterations,
+    )
+
+
+def _start(problem: ReducedProblem) -> Point:
+    """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
+    if problem.num_clusters <= SMALL:
+        return settle_bias(problem, min(first_guesses(problem), key=lambda point: _objective(problem, point)), evaluate)
+    coarse, groups = coarsen(problem, max(SMALL // 2, problem.num_clusters // COARSENING))
+    outcome = _solve_from(coarse, _start(coarse), COARSE_TOLERANCE, max_iterations=50)
+    return prolong(problem, coarse, groups, outcome.iterate.evaluation.point)
+
+
+def _objective(problem: ReducedProblem, point: Point) -> float:
+    evaluation = evaluate(problem, point)
+    nuclear_norm = float(np.linalg.svd(point.between, compute_uv=False).sum()) + problem.nuclear_within(point.within)
+    return evaluation.loss + evaluation.bias_penalty + nuclear_norm
+
+
+def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_iterations: int) -> _Outcome:
+    """Iterate until the gap is below ``tolerance`` of the objective, or float64 gives no more."""
+    # 1/L for L = 1/(2Nλ), the largest curvature of a softmax in the coordinates of A, in units of λ
+    step_size = 2 * problem.num_samples * problem.decay
+    iterate = _proximal_step(evaluate(problem, start), step_size)
+    best: _Outcome | None = None
+    waited = 0
+    for iteration in range(1, max_iterations + 1):
+        certificate = certify(iterate.evaluation, iterate.nuclear_norm)
+        if best is None or certificate.gap < best.certificate.gap:
+            waited = 0
+            best = _Outcome(iterate, certificate, iteration)
+        else:
+            waited += 1
+            best = _Outcome(best.iterate, best.certificate, iteration)
+        relative = certificate.gap / certificate.objective
+        if relative <= max(tolerance, ROUNDING) or (waited >= PATIENCE and best.certificate.gap <= 1e-9 * certificate.objective):
+            break
+        accuracy = min(0.1, 3 * float(np.sqrt(relative)))
+        step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
+        iterate = _advance(iterate, step, step_size)
+    assert best is not None
+    return best
+
+
+def _advance(iterate: _Iterate, step: Step, step_size: float) -> _Iterate:
+    """The Newton step, shortened until it lowers the objective; a plain proximal step if none does."""
+    problem = iterate.evaluation.problem
+    length = step.length
+    for _ in range(6):
+        moved = evaluate(problem, _move(problem, iterate.evaluation.point, step.direction, length))
+        advanced = _proximal_step(moved, step_size)
+        if advanced.objective <= iterate.objective * (1 + 1e-14):
+            return advanced
+        length *= 0.25
+    return _proximal_step(iterate.evaluation, step_size)
+
+
+def _move(problem: ReducedProblem, point: Point, direction: Point, length: float) -> Point:
+    within = np.maximum(point.within + length * direction.within, 0.05 * point.within)
+    return Point(
+        point.between + length * direction.between,
+        np.where(problem.separable, within, 0.0),
+        point.bias + length * direction.bias,
+    )
+
+
+def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
+    """Gradient step, then soft thresholding of the singular values: this is where the rank is decided."""
+    problem, point, gradient = evaluation.problem, evaluation.point, evaluation.gradient
+    left, values, right = np.linalg.svd(point.between - step_size * gradient.between)
+    values = values - step_size
+    spectrum = Spectrum(left, values[values > 0], right.T)
+    others = np.maximum(problem.sizes - 1, 1.0)
+    within = point.within - step_size * (gradient.within / others + 1)
+    # separable clusters stay apart at the optimum however close the call: keep them off zero, Newton does the rest
+    within = np.where(problem.separable, np.maximum(within, 0.5 * point.within), 0.0)
+    new = Point(spectrum.matrix, within, point.bias)
+    return _Iterate(
+        evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within)
+    )

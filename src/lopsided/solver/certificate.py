@@ -1,0 +1,100 @@
+r"""The duality gap: how far from the optimum any point can be at most.
+
+For cross-entropy the dual variables are probabilities p' that keep ‖(I − P') D^{1/2}‖_op ≤ Nλ (and, with a free bias,
+P'π = π). Any point gives such p' from its own softmax: mass is moved, where the bias is free, until the class totals
+are right, and then everything is mixed with the labels, p' = t p + (1 − t) e, until the norm fits. Fenchel's inequality
+then gives the gap as a sum of three terms that are never negative,
+
+    gap/λ = Σ_j w_j KL(p'_j ‖ p_j) + (‖A‖_* + ⟨G', A⟩) + ½‖√β b + g'/√β‖²,
+
+with w the loss weights, G' the dual point's gradient, g' its bias part and β the curvature of the bias penalty. Nothing
+is lost to cancellation between two large objectives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, diagonal
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Objective and gap in the user's units, and the norm ‖∇f‖_op / λ, which is 1 at any optimum but Z = 0."""
+
+    objective: float
+    gap: float
+    dual_norm: float
+
+
+def certify(evaluation: Evaluation, nuclear_norm: float) -> Certificate:
+    """Certificate of an evaluated point.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The point, its probabilities and its gradient.
+    nuclear_norm : float
+        ‖A‖_* of the whole matrix.
+    """
+    problem, point = evaluation.problem, evaluation.point
+    probabilities, own, gradient = evaluation.probabilities, evaluation.own, evaluation.gradient
+    if problem.bias_decay == 0:
+        probabilities, own = _balance(evaluation)
+        gradient = problem.pull_back(problem.weights[:, None] * probabilities)
+    norm = dual_norm(problem, gradient)
+    mix = min(1.0, 1.0 / norm) if norm > 0 else 1.0
+    mixed_own = mix * own + (1 - mix)
+    divergence = mixed_own * np.log(mixed_own / evaluation.own) + _relative_entropy(
+        mix * probabilities, evaluation.probabilities
+    )
+    pairing = float(np.sum(gradient.between * point.between) + gradient.within @ point.within)
+    gap = max(0.0, float(problem.weights @ divergence)) + max(0.0, nuclear_norm + mix * pairing)
+    if problem.bias_decay:
+        slack = problem.bias_weights * point.bias + mix * gradient.bias
+        gap += float(np.sum(slack**2 / (2 * problem.bias_weights)))
+    objective = evaluation.loss + evaluation.bias_penalty + nuclear_norm
+    return Certificate(problem.decay * objective, problem.decay * gap, norm)
+
+
+def dual_norm(problem: ReducedProblem, gradient: Point) -> float:
+    """‖G‖_op of the whole K × K gradient, from its between and within parts."""
+    largest = float(np.linalg.eigvalsh(gradient.between @ gradient.between.T)[-1])
+    repeated = problem.sizes > 1
+    within = np.abs(gradient.within[repeated]) / (problem.sizes[repeated] - 1)
+    return float(max(np.sqrt(max(largest, 0.0)), np.max(within, initial=0.0)))
+
+
+def _relative_entropy(new: Array, old: Array) -> Array:
+    """Row sums of new · log(new / old), with 0 · log 0 = 0."""
+    ratio = np.divide(new, old, out=np.ones_like(new), where=new > 0)
+    result: Array = np.sum(new * np.log(ratio), axis=1)
+    return result
+
+
+def _balance(evaluation: Evaluation) -> tuple[Array, Array]:
+    """Move mass from classes predicted too often to those predicted too seldom, until the totals are the label counts.
+
+    A free bias makes the totals right at the optimum; on the way there the dual point must be made feasible. Each class
+    predicted too often gives up the same share of its mass in every row, and each row passes what it freed to the
+    classes predicted too seldom, in proportion to what they lack. Probabilities stay non-negative and rows keep sum 1.
+    """
+    problem = evaluation.problem
+    excess = evaluation.gradient.bias
+    probabilities, own = evaluation.probabilities.copy(), evaluation.own.copy()
+    lacking = np.maximum(-excess, 0.0)
+    if not lacking.any():
+        return probabilities, own
+    totals = problem.weights @ probabilities + problem.weights * own
+    share = np.clip(np.maximum(excess, 0.0) / totals, 0.0, 1.0)
+    freed = probabilities @ share + own * share
+    probabilities *= 1 - share
+    own *= 1 - share
+    received = freed[:, None] * (lacking / lacking.sum())
+    to_own = diagonal(received) / problem.sizes
+    own += to_own
+    diagonal(received)[:] -= to_own
+    diagonal(received)[problem.sizes == 1] = 0.0
+    return probabilities + received, own

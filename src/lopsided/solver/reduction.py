@@ -1,0 +1,248 @@
+"""The convex problem over mean logits, reduced to its clusters.
+
+Let A = D^{1/2} Z with one *row* a class (PyTorch's layout; the paper has columns). Permuting classes of equal count
+leaves the optimum unchanged, so that A = ⊕_j within_j (I − 11ᵀ/m_j) + U · between · Uᵀ, with U the normalised cluster
+indicators. K classes in J clusters are one J × J matrix ``between``, J numbers ``within`` and J biases, and
+
+    ‖A‖_* = ‖between‖_* + Σ_j (m_j − 1) |within_j|.
+
+Everything is in units of λ: the objective is divided by λ_z, and the dual constraint reads ‖∇f‖_op ≤ 1. A loss depends
+only on differences of logits, so all is expressed in Y = (logit of a class) − (logit of the sample's own class): the
+small numbers that matter late in training, 1 − p_own, are then sums and never differences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lopsided.problem import UFM, Clusters
+
+Array = NDArray[np.float64]
+
+
+def diagonal(matrix: Array) -> Array:
+    """A writable view of the diagonal."""
+    view: Array = np.einsum("ii->i", matrix)
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Variables of the reduced problem: ``between`` (J, J), ``within`` (J,) and ``bias`` (J,)."""
+
+    between: Array
+    within: Array
+    bias: Array
+
+
+class ReducedProblem:
+    """The problem over clusters: J counts with J multiplicities.
+
+    Parameters
+    ----------
+    counts, sizes : (J,) array
+        Samples in each class of a cluster, and classes in each cluster; sizes need not be whole, since a coarser
+        problem stands for a finer one.
+    decay : float
+        λ_z.
+    bias_decay : float or None
+        λ_b; 0 for a free bias, None for no bias.
+    """
+
+    def __init__(self, counts: Array, sizes: Array, decay: float, bias_decay: float | None) -> None:
+        self.counts = counts
+        self.sizes = sizes
+        self.decay = decay
+        self.bias_decay = bias_decay
+        self.num_clusters = len(counts)
+        self.num_samples = float(sizes @ counts)
+        self.root_counts = np.sqrt(counts)
+        self.root_sizes = np.sqrt(sizes)
+        #: Weight of a cluster in the loss, over λ.
+        self.weights = sizes * counts / (self.num_samples * decay)
+        #: From an entry of ``between`` to a logit.
+        self.scale = (1 / (self.root_counts * self.root_sizes))[:, None] / self.root_sizes[None, :]
+        self.own_scale = diagonal(self.scale).copy()
+        #: From ``within`` to the own logit.
+        self.within_scale = (1 - 1 / sizes) / self.root_counts
+        #: How many classes an entry of Y stands for; on the diagonal, the *other* classes of the cluster.
+        self.multiplicity = np.repeat(sizes[None, :], self.num_clusters, axis=0)
+        diagonal(self.multiplicity)[:] = sizes - 1
+        #: Classes of a cluster stay apart exactly where p_own − p_same = 1 − Nλ/√n > 0; this is what is missing from 1.
+        self.shortfall = np.minimum(1.0, self.num_samples * decay / self.root_counts)
+        self.separable = (sizes > 1) & (self.shortfall < 1)
+
+    @classmethod
+    def of(cls, problem: UFM) -> ReducedProblem:
+        """The reduction of a problem to its clusters."""
+        clusters = problem.clusters
+        return cls(clusters.counts, clusters.sizes, problem.lambda_z, problem.lambda_b if problem.bias else None)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether there is a bias at all."""
+        return self.bias_decay is not None
+
+    @cached_property
+    def bias_weights(self) -> Array:
+        """(J,) curvature of the bias penalty: λ_b m_j / λ_z; zeros for a free or absent bias."""
+        return self.sizes * ((self.bias_decay or 0.0) / self.decay)
+
+    def margins(self, point: Point) -> Array:
+        """(J, J) logits of the other classes minus the own one, for a sample of each cluster (linear in the point)."""
+        own = diagonal(point.between) * self.own_scale + point.within * self.within_scale + point.bias
+        margins: Array = point.between * self.scale
+        margins += point.bias
+        margins -= own[:, None]
+        diagonal(margins)[:] = -point.within / self.root_counts
+        return margins
+
+    def pull_back(self, dual: Array) -> Point:
+        """The adjoint of :meth:`margins`."""
+        same = diagonal(dual).copy()
+        other = dual.sum(axis=1) - same
+        between = dual * self.scale
+        diagonal(between)[:] = -other * self.own_scale
+        within = -(same / self.root_counts + self.within_scale * other)
+        return Point(between, within, (dual.sum(axis=0) - same) - other)
+
+    def nuclear_within(self, within: Array) -> float:
+        """The part of ‖A‖_* that lies inside the clusters."""
+        return float((self.sizes - 1) @ np.abs(within))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The smooth part of the objective at a point, and its gradient, over λ.
+
+    ``probabilities`` (J, J) holds the total mass that a sample gives to the classes an entry of Y stands for, ``own``
+    (J,) the mass on its own class; ``dual`` (J, J) the gradient in Y. The gradient's bias part leaves the penalty out.
+    """
+
+    problem: ReducedProblem
+    point: Point
+    probabilities: Array
+    own: Array
+    dual: Array
+    loss: float
+    bias_penalty: float
+    gradient: Point
+
+
+def evaluate(problem: ReducedProblem, point: Point) -> Evaluation:
+    """Value and gradient of the loss at a point: one pass over the J × J margins."""
+    margins = problem.margins(point)
+    top = np.maximum(margins.max(axis=1), 0.0)
+    masses = np.exp(margins - top[:, None])
+    masses *= problem.multiplicity
+    own = np.exp(-top)
+    other = masses.sum(axis=1)
+    # log1p keeps the loss of a nearly perfect classifier; where it is not perfect the general form is exact enough
+    losses = np.where(top == 0, np.log1p(other), top + np.log(own + other))
+    total = own + other
+    masses /= total[:, None]
+    dual = problem.weights[:, None] * masses
+    return Evaluation(
+        problem=problem,
+        point=point,
+        probabilities=masses,
+        own=own / total,
+        dual=dual,
+        loss=float(problem.weights @ losses),
+        bias_penalty=float(0.5 * problem.bias_weights @ point.bias**2),
+        gradient=problem.pull_back(dual),
+    )
+
+
+def coarsen(problem: ReducedProblem, num_groups: int) -> tuple[ReducedProblem, NDArray[np.int64]]:
+    """Merge clusters of nearby counts: a smaller problem whose optimum, prolonged, is nearly this one's.
+
+    Returns
+    -------
+    coarse : ReducedProblem
+        With at most ``num_groups`` clusters, equally wide in log count, and the same number of samples.
+    groups : (J,) array of int
+        The coarse cluster of each cluster.
+    """
+    logarithm = np.log(problem.counts)
+    low, high = logarithm.min(), logarithm.max()
+    bins = np.minimum((high - logarithm) / (high - low) * num_groups, num_groups - 1).astype(np.int64)
+    groups = np.unique(bins, return_inverse=True)[1].astype(np.int64)
+    sizes = np.bincount(groups, problem.sizes)
+    counts = np.bincount(groups, problem.sizes * problem.counts) / sizes
+    return ReducedProblem(counts, sizes, problem.decay, problem.bias_decay), groups
+
+
+def prolong(problem: ReducedProblem, coarse: ReducedProblem, groups: NDArray[np.int64], point: Point) -> Point:
+    """The coarse optimum as a starting point of the finer problem.
+
+    Logits between groups carry over; each cluster's own logit is set by its own count through the exact relation
+    p_own − p_same = 1 − Nλ/√n.
+    """
+    logits = point.between * coarse.scale
+    same = diagonal(logits) - point.within / (coarse.sizes * coarse.root_counts)
+    diagonal(logits)[:] = same
+    fine = logits[np.ix_(groups, groups)]
+    same, bias = same[groups], point.bias[groups]
+    relative = problem.multiplicity * np.exp(fine + bias - (same + bias)[:, None])
+    gap = np.log((1 + (1 - problem.shortfall) * relative.sum(axis=1)) / problem.shortfall)
+    between = fine / problem.scale
+    diagonal(between)[:] = (same + gap / problem.sizes) / problem.own_scale
+    return Point(
+        centred(problem, between),
+        np.where(problem.separable, problem.root_counts * gap, 0.0),
+        bias,
+    )
+
+
+def centred(problem: ReducedProblem, between: Array) -> Array:
+    """``between`` with logits that sum to zero in every row, as they do at the optimum: a shift costs and gains nothing."""
+    unit = problem.root_sizes / np.sqrt(problem.sizes.sum())
+    result: Array = between - np.outer(between @ unit, unit)
+    return result
+
+
+def first_guesses(problem: ReducedProblem) -> list[Point]:
+    """Points to start from: p_own − p_other = 1 − Nλ/√n for every class, made into a matrix in three ways.
+
+    With S = diag(√n · gap) and C the centring of the classes, C S C is the optimum for equal counts, and near it wherever
+    the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart; 0 is the optimum
+    past complete collapse.
+    """
+    num_classes = problem.sizes.sum()
+    gap = np.log1p(num_classes * (1 - problem.shortfall) / problem.shortfall)
+    stretch = problem.root_counts * gap
+    one_sided = centred(problem, np.diag(stretch))
+    within = np.where(problem.separable, stretch, 0.0)
+    zero = np.zeros(problem.num_clusters)
+    return [
+        Point(centred(problem, one_sided.T), within, zero),
+        Point(one_sided, within, zero),
+        Point(np.zeros_like(one_sided), np.where(problem.separable, 1e-3 * problem.root_counts, 0.0), zero),
+    ]
+
+
+def own_logits(problem: ReducedProblem, point: Point) -> Array:
+    """(J,) mean logit of a cluster's classes for themselves, bias left out."""
+    result: Array = diagonal(point.between) * problem.own_scale + point.within * problem.within_scale
+    return result
+
+
+__all__ = [
+    "Array",
+    "Clusters",
+    "Evaluation",
+    "Point",
+    "ReducedProblem",
+    "centred",
+    "coarsen",
+    "diagonal",
+    "evaluate",
+    "first_guesses",
+    "own_logits",
+    "prolong",
+]

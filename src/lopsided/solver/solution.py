@@ -1,0 +1,158 @@
+"""What the solver returns: one frozen value with its certificate and, when something is wrong, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.linalg import helmert
+
+from lopsided.geometry import Geometry
+from lopsided.problem import UFM
+from lopsided.solver.certificate import Certificate
+from lopsided.solver.newton import Spectrum
+from lopsided.solver.reduction import Array, Point, ReducedProblem, own_logits
+
+
+@dataclass(frozen=True)
+class ClusterSummary:
+    """What the optimum does to the classes of one count.
+
+    Attributes
+    ----------
+    count : int
+        Samples in each class.
+    classes : list of int
+        The classes.
+    own_logit : float
+        Mean logit of each class for itself, bias left out, in nats.
+    bias : float
+        Bias of each class, in nats.
+    collapsed : bool
+        Whether the class means coincide, so that the network cannot tell these classes apart.
+    """
+
+    count: int
+    classes: list[int]
+    own_logit: float
+    bias: float
+    collapsed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A certified optimum.
+
+    Attributes
+    ----------
+    objective : float
+        Value of the regularised loss, in nats.
+    gap : float
+        Upper bound on how far ``objective`` lies above the optimum: a duality gap, valid whatever the solver did.
+    status : str
+        ``"optimal"`` if gap ≤ tol · max(1, |objective|), else ``"not_certified"``.
+    message : str
+        One sentence for a person: what was certified, or the likely causes and what to do.
+    iterations : int
+        Newton steps, each with one singular value decomposition, on the full problem.
+    problem : UFM
+        What was solved.
+    geometry : Geometry
+        The last layer at the optimum.
+    clusters : list of ClusterSummary
+        The same by cluster, in the order of ``problem.clusters``.
+    """
+
+    objective: float
+    gap: float
+    status: str
+    message: str
+    iterations: int
+    problem: UFM
+    geometry: Geometry = field(repr=False)
+    clusters: list[ClusterSummary] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        problem: UFM,
+        reduced: ReducedProblem,
+        point: Point,
+        spectrum: Spectrum,
+        certificate: Certificate,
+        *,
+        tol: float,
+        iterations: int,
+        exhausted: bool,
+    ) -> Solution:
+        """Expand a point of the reduced problem."""
+        active = point.within > 0
+        rank = spectrum.rank + int(np.sum((reduced.sizes - 1)[active]))
+        collapsed = (reduced.sizes > 1) & ~active if rank else np.ones(reduced.num_clusters, dtype=bool)
+        classes = problem.clusters.classes
+        own = own_logits(reduced, point)
+        clusters = [
+            ClusterSummary(int(count), group, float(logit), float(bias), bool(lost))
+            for count, group, logit, bias, lost in zip(
+                problem.clusters.counts, classes, own, point.bias, collapsed, strict=True
+            )
+        ]
+        if rank:
+            merged = sorted(group for group, lost in zip(classes, collapsed, strict=True) if lost)
+        else:
+            merged = [list(range(problem.num_classes))]
+        geometry = Geometry.from_factors(
+            problem.counts,
+            lambda: _factors(problem, reduced, point, spectrum),
+            point.bias[problem.clusters.labels],
+            rank=rank,
+            merged=merged,
+        )
+        status, message = _verdict(certificate, tol, exhausted, iterations)
+        return cls(
+            objective=certificate.objective,
+            gap=certificate.gap,
+            status=status,
+            message=message,
+            iterations=iterations,
+            problem=problem,
+            geometry=geometry,
+            clusters=clusters,
+        )
+
+
+def _verdict(certificate: Certificate, tol: float, exhausted: bool, iterations: int) -> tuple[str, str]:
+    allowed = tol * max(1.0, abs(certificate.objective))
+    if certificate.gap <= allowed:
+        return "optimal", f"Certified: at most {certificate.gap:.1e} above the optimum, after {iterations} iterations."
+    cause = (
+        f"the {iterations} iterations allowed did not suffice: raise max_iterations"
+        if exhausted
+        else "float64 gives no more on counts or decays this far apart: raise tol, or bring them closer together"
+    )
+    return "not_certified", f"Not certified: the gap {certificate.gap:.1e} exceeds {allowed:.1e}; {cause}."
+
+
+def _factors(
+    problem: UFM, reduced: ReducedProblem, point: Point, spectrum: Spectrum
+) -> tuple[Array, Array]:
+    """Class means and classifier, (K, max(rank, 1)) each, from A = L S Rᵀ of the whole matrix (theory §2)."""
+    clusters = problem.clusters
+    rank = spectrum.rank
+    active = np.flatnonzero(point.within > 0)
+    width = rank + int(np.sum(reduced.sizes[active] - 1))
+    left = np.zeros((problem.num_classes, max(width, 1)))
+    right = np.zeros_like(left)
+    lift = (1 / reduced.root_sizes)[clusters.labels][:, None]
+    root = np.sqrt(spectrum.values)
+    left[:, :rank] = lift * (spectrum.left[:, :rank] * root)[clusters.labels]
+    right[:, :rank] = lift * (spectrum.right[:, :rank] * root)[clusters.labels]
+    column = rank
+    for cluster in active:
+        members = clusters.classes[cluster]
+        basis = helmert(len(members)).T * np.sqrt(point.within[cluster])
+        left[members, column : column + len(members) - 1] = basis
+        right[members, column : column + len(members) - 1] = basis
+        column += len(members) - 1
+    share = (problem.lambda_w / problem.lambda_h) ** 0.25
+    return left * (share / np.sqrt(problem.counts))[:, None], right / share
