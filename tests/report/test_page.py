@@ -82,6 +82,12 @@ def test_without_checks_there_is_no_verdict(digits_run):
     assert "target" not in read(render_page("t", "l", [digits_run], [])).text
 
 
+def test_runs_that_would_overwrite_each_other_are_refused(tmp_path, digits_run):
+    with pytest.raises(ValueError, match=r"^runs must have names that differ[^\n]*; got between, between$"):
+        write_report(tmp_path / "new", "t", "l", [digits_run, digits_run])
+    assert not (tmp_path / "new").exists()
+
+
 def test_folder_that_cannot_be_written(tmp_path, digits_run):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"^output must be a folder that can be written; got '[^\n]*$"):

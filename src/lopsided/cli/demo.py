@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,20 @@ from lopsided.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from lopsided.experiments.demo import Demo
+
+
+#: Seeds are below this, which every generator takes.
+_SEEDS = 2**32
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < _SEEDS:
+        raise typer.BadParameter(f"must be a whole number from 0 to {_SEEDS - 1}; got {text!r}")
+    return value
 
 
 def demo(
@@ -27,7 +42,9 @@ def demo(
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report and the stored runs go.")] = Path(
         "lopsided-demo"
     ),
-    seed: Annotated[int, typer.Option(metavar="SEED", help="Decides samples, initial weights and order.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=_seed, metavar="SEED", help="Decides samples, initial weights and order.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Predict what training ends in, train real networks, and see that they agree.
@@ -65,23 +82,36 @@ def demo(
 def _run_and_write(data: str, counts: str | None, seed: int, output: Path) -> tuple[Demo, Path]:
     """Run the demo and write its report, with a progress bar on standard error."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     from lopsided.experiments.demo import run_demo
     from lopsided.report import write_report
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        bars: dict[str, int] = {}
+    progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+    bars: dict[str, TaskID] = {}
 
-        def show(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = int(progress.add_task(f"training: {name}", total=total))
-            progress.update(bars[name], completed=done)  # type: ignore[arg-type]
+    def show(name: str, done: int, total: int) -> None:
+        progress.start()  # not earlier: bad input is answered in one line and nothing else
+        if name not in bars:
+            bars[name] = progress.add_task(name, total=total)
+        progress.update(bars[name], completed=done)
 
-        result = run_demo(data, counts, seed=seed, output=output, progress=show)
-        figures = progress.add_task("drawing", total=3 + 2 * len(result.runs))
-        page = write_report(
-            output, result.title, result.lead, result.runs, result.checks, lambda _: progress.advance(figures)
+    try:
+        result = run_demo(
+            data, counts, seed=seed, output=output, progress=lambda name, *done: show(f"training: {name}", *done)
         )
+        figures = 3 + 2 * len(result.runs)
+        drawn = itertools.count(1)
+        page = write_report(
+            output,
+            result.title,
+            result.lead,
+            result.runs,
+            result.checks,
+            on_figure=lambda _: show("drawing", next(drawn), figures),
+        )
+    finally:
+        if bars:
+            progress.stop()
     return result, page

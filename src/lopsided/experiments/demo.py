@@ -89,11 +89,11 @@ def run_demo(
         raise ValueError(
             f"data cannot be trained on, since {error.name} is not installed; pip install 'lopsided[train]'"
         ) from None
-    folder = None if output is None else writable_folder(output)
     if data not in RECIPES:
         raise ValueError(f"data must be one of the known data sets: {', '.join(RECIPES)}; got {data!r}")
     recipe = RECIPES[data]
     samples = load_data(data, recipe.counts if counts is None else counts, seed=seed)
+    folder = None if output is None else writable_folder(output)
     if counts is not None:
         shown = format_counts(samples.counts)
         recipe = dataclasses.replace(recipe, counts=shown, lambda_z=decays_to_show(shown, recipe.lambda_b))
@@ -191,7 +191,7 @@ def judge(run: Run) -> list[Check]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: steps of a millisecond gain nothing from more, and on busy cores wait for each other."""
+    """Keep torch to one thread: steps of a millisecond gain little from more, and on busy cores wait for each other."""
     import torch
 
     threads = torch.get_num_threads()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lopsided.experiments.record import Run
-from lopsided.geometry import Array
+from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array
 from lopsided.report import wording
 from lopsided.report.canvas import draw_matrix, new_figure, symbols
 
@@ -104,7 +104,7 @@ def _angles(run: Run) -> str:
         return "no direction is left"
     if not defined.all():
         gone = int(np.sum(~defined))
-        return f"the means of {gone} classes are zero, the others keep their angles"
+        return f"the means of {gone} classes are zero (grey), the others keep their angles"
     if run.predicted.merged:
         return "merged classes point the same way"
     return "every class keeps a direction of its own"
@@ -183,6 +183,6 @@ def _story(runs: Sequence[Run]) -> str:
 
 
 def _limit(matrices: Sequence[Array]) -> float:
-    """Largest magnitude of all, so that one scale serves all; 1 where everything is below a thousandth."""
+    """Largest magnitude of all, so that one scale serves all; 1 nat where that is too little to tell classes apart."""
     largest = max(float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0)) for values in matrices)
-    return largest if largest > 1e-3 else 1.0
+    return largest if largest > MERGE_ABSOLUTE_TOLERANCE else 1.0

@@ -40,7 +40,7 @@ def write_report(
     title, lead : str
         Heading of the page, and what was done.
     runs : sequence of Run
-        At least one; their names become parts of file names.
+        At least one; their names become parts of file names, so they must differ in letters or digits.
     checks : sequence of Check
         The claims to be judged.
     on_figure : callable, optional
@@ -54,8 +54,12 @@ def write_report(
     Raises
     ------
     ValueError
-        If the folder cannot be written, or there are no runs.
+        If the folder cannot be written, there are no runs, or two have the same name.
     """
+    slugs = [_slug(run.name) for run in runs]
+    if len(set(slugs)) < len(slugs):
+        names = ", ".join(run.name for run in runs)
+        raise ValueError(f"runs must have names that differ in letters or digits; got {names}")
     target = writable_folder(folder)
 
     def draw(name: str, figure: Callable[[], Figure], text: str) -> Picture:
@@ -79,15 +83,15 @@ def write_report(
         overview.append(draw("training", partial(figure_training, runs), text))
     pictures = {}
     for run in runs:
-        at = f"at {wording.decay(run)}"
+        at, slug = f"at {wording.decay(run)}", _slug(run.name)
         pictures[run.name] = (
             draw(
-                f"mean-logits-{_slug(run.name)}",
+                f"mean-logits-{slug}",
                 partial(figure_mean_logits, run),
                 f"Mean logits {at}: predicted, measured and their difference. {wording.outcome(run).capitalize()}.",
             ),
             draw(
-                f"cosines-{_slug(run.name)}",
+                f"cosines-{slug}",
                 partial(figure_cosines, run),
                 f"Cosines between class means, and between rows of the classifier, {at}: predicted beside measured.",
             ),

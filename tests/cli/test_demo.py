@@ -1,0 +1,158 @@
+"""The demo as a user runs it: a real process, on real data, judged by what it leaves behind."""
+
+import json
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from lopsided.experiments import Run
+
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "report"
+    done = subprocess.run(
+        [PROGRAM, "demo", "--json", "--output", str(folder)], capture_output=True, text=True, timeout=180, check=False
+    )
+    return done, folder
+
+
+def test_the_target_holds_on_real_digits(demo):
+    done, folder = demo
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["holds"] is True
+    assert found["report"] == str(folder / "report.html")
+    assert len(found["checks"]) == 10
+    below, between, above = found["runs"]
+    errors = {row["quantity"]: row["relative_error"] for row in below["comparison"]}
+    assert errors["mean logits"] <= 0.04
+    assert errors["bias"] <= 0.04
+    assert errors["Gram of means"] <= 0.08
+    merged = [
+        next(row for row in run["comparison"] if row["quantity"] == "merged classes") for run in (below, between, above)
+    ]
+    assert [row["predicted"] for row in merged] == [[], [[5, 6, 7, 8, 9]], [list(range(10))]]
+    assert [row["measured"] for row in merged] == [row["predicted"] for row in merged]
+    for run in found["runs"]:
+        assert run["certificate"]["status"] == "optimal"
+        assert run["certificate"]["gap"] <= 1e-9 * max(1.0, run["certificate"]["objective"])
+        assert run["findings"] == []
+        assert {"python", "numpy", "torch", "lopsided"} <= set(run["versions"])
+
+
+def test_progress_goes_to_standard_error(demo):
+    done, _ = demo
+    for stage in ("training: below", "training: between", "training: above", "drawing"):
+        assert stage in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_the_report_and_the_runs_lie_in_the_folder(demo):
+    done, folder = demo
+    names = {path.name for path in folder.iterdir()}
+    pictures = {f"{kind}-{run}.png" for kind in ("mean-logits", "cosines") for run in ("below", "between", "above")}
+    assert names == pictures | {"overview.png", "merged-classes.png", "training.png", "report.html", "runs"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "The target holds: 10 of 10 claims" in page
+    assert page.count("data:image/png;base64,") == len(pictures) + 3
+    for run in json.loads(done.stdout)["runs"]:
+        stored = Run.load(folder / "runs" / run["name"])
+        assert stored.settings == run["settings"]
+        assert stored.settings["class_names"] == [str(digit) for digit in range(10)]
+        assert stored.history[0]["epoch"] == 0
+        assert stored.history[-1]["epoch"] == stored.settings["epochs"]
+
+
+def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
+    from lopsided import training
+
+    hasty = {name: _hasty(recipe) for name, recipe in training.RECIPES.items()}
+    monkeypatch.setattr(training, "RECIPES", hasty)
+    outcome = call("demo", "--output", str(tmp_path / "out"))
+    assert outcome.code == 1
+    assert "The target does not hold." in outcome.out
+    assert "does not hold" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def _hasty(recipe):
+    import dataclasses
+
+    return dataclasses.replace(recipe, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--data", "mnist"), ("--data must be one of the known data sets: digits, fashion-mnist", "'mnist'")),
+        (("--counts", "500y5"), ("--counts", "cannot read '500y5'")),
+        (("--counts", "170x5,30x5"), ("--counts must be at most the training samples that digits has", "170")),
+        (("--counts", "90"), ("--counts must name at least two classes",)),
+        (("--counts", "9x11"), ("--counts must name at most the 10 classes of digits", "11")),
+        (("--output", "/proc/self/demo"), ("--output must be a folder that can be written", "/proc/self/demo")),
+        (("--output", __file__), ("--output must be a folder that can be written", "test_demo.py")),
+        (("--seed", "-1"), ("--seed", "-1")),
+        (("--seed", "one"), ("--seed", "whole number from 0", "'one'")),
+    ],
+)
+def test_bad_input(call, tmp_path, monkeypatch, arguments, parts):
+    monkeypatch.chdir(tmp_path)
+    outcome = call("demo", *arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("lopsided: ")
+    assert outcome.err.count("\n") == 1
+    for part in parts:
+        assert part in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_data_say_where_they_were_looked_for(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOPSIDED_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("lopsided.training.data._DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
+    outcome = call("demo", "--data", "fashion-mnist", "--output", str(tmp_path / "out"))
+    assert outcome.code == 2
+    assert "was not found in" in outcome.err
+    assert "dataset-fashion-mnist" in outcome.err
+
+
+def test_without_torch_one_line_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from lopsided.cli import main\n"
+        f"main(['demo', '--output', {str(tmp_path / 'out')!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "torch is not installed; pip install 'lopsided[train]'" in done.stderr
+
+
+def test_ctrl_c_leaves_finished_runs_whole_and_nothing_half_written(tmp_path):
+    folder = tmp_path / "out"
+    with subprocess.Popen(
+        [PROGRAM, "demo", "--output", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (folder / "runs" / "below" / "run.json").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert out == ""
+    assert Run.load(folder / "runs" / "below").name == "below"
+    assert not list(folder.rglob("*.tmp"))
+    assert not (folder / "report.html").exists()
