@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, diagonal
+from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, centred, diagonal
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,18 +237,21 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     if spectrum.rank > 0:
         nuclear = _nuclear_curvature(evaluation, spectrum)
 
+        def project(between: Array) -> Array:
+            return centred(evaluation.problem, spectrum.tangent(between))
+
         def hessian(between: Array) -> Array:
-            between = spectrum.tangent(between)
-            return spectrum.tangent(curvature.product(between)) + nuclear(between)
+            between = project(between)
+            return project(curvature.product(between) + nuclear(between))
 
         between, products = _conjugate_gradients(
             hessian,
             _preconditioner(evaluation, spectrum, curvature.entry_curvature()),
-            -spectrum.tangent(gradient + spectrum.polar),
+            -project(gradient + spectrum.polar),
             tolerance,
             max_products,
         )
-        between = spectrum.tangent(between)
+        between = project(between)
     else:
         between = np.zeros_like(gradient)
     direction = curvature.response(between, bias)
