@@ -187,7 +187,7 @@ def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Find
     >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
     >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 2.0, 4.0, 2.0]), np.eye(4))
     >>> print(find_unexpected_blocks(predicted, measured)[0])
-    28 % of the mean logits lie outside the blocks of the counts, most for class 0 of the cluster with 9 samples a
+    32 % of the mean logits lie outside the blocks of the counts, most for class 0 of the cluster with 9 samples a
     class; check that counts and classes are in the same order, else train longer
     """
     order = "check that counts and classes are in the same order"

@@ -41,7 +41,7 @@ class Recipe:
     --------
     >>> recipe = RECIPES["digits"]
     >>> recipe.counts, recipe.decays(0.003)
-    ('150x5,30x5', {'lambda_w': 0.03, 'lambda_h': 0.0003, 'lambda_b': 0.02})
+    ('150x5,30x5', {'lambda_w': 0.09, 'lambda_h': 0.0001, 'lambda_b': 0.02})
     """
 
     data: str
@@ -110,7 +110,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             data="digits",
             counts="150x5,30x5",
             lambda_z=MappingProxyType({"below": 0.003, "between": 0.009, "above": 0.016}),
-            decay_ratio=10.0,
+            decay_ratio=30.0,
             lambda_b=0.02,
             hidden=(128, 128),
             dim=32,
@@ -125,11 +125,11 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             data="fashion-mnist",
             counts="500x5,100x5",
             lambda_z=MappingProxyType({"below": 0.0027, "between": 0.0051, "above": 0.0075}),
-            decay_ratio=10.0,
+            decay_ratio=30.0,
             lambda_b=0.02,
             hidden=(256, 256, 256),
             dim=32,
-            epochs=120,
+            epochs=110,
             batch_size=500,
             learning_rate=0.01,
             ramp=0.4,

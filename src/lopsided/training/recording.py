@@ -86,14 +86,18 @@ class Recorder(Callback):
             "batch_objective": batch_objective,
         }
         self.history.append(row)
-        network = module.network
-        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        try:
+            refresh_batch_norm(module.network, self._data.inputs)
+            evaluation = evaluate(module.network, self._data.inputs, self._data.labels)
+            if not math.isfinite(evaluation.loss):
+                raise ValueError(f"network must have a finite loss on the data; got {evaluation.loss}")
+        except ValueError:
+            if epoch == 0:  # what the user handed in, not what training made of it
+                raise
             trainer.should_stop = True
             row.update(loss=math.nan, objective=math.nan)
             return
-        refresh_batch_norm(network, self._data.inputs)
-        evaluation = evaluate(network, self._data.inputs, self._data.labels)
-        head = network.head
+        head = module.network.head
         bias = None if head.bias is None else head.bias.detach().cpu().double()
         weight = head.weight.detach().cpu().double()
         measures = measure(evaluation.moments, weight=weight, bias=bias)
