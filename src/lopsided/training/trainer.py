@@ -247,7 +247,7 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Turn the exit that Lightning makes of Ctrl-C back into KeyboardInterrupt, and heed further ones again."""
-    main = threading.current_thread() is threading.main_thread()
+    in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -256,7 +256,7 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if main:
+        if in_main_thread and handler is not None:  # None: installed by a host program, out of Python's reach
             signal.signal(signal.SIGINT, handler)
 
 
