@@ -7,7 +7,7 @@ guarantee, to which the algorithm falls back whenever a Newton step does not low
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,8 +29,8 @@ POLISH = 1e-3
 ROUNDING = 64 * np.finfo(float).eps
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 150
-#: Iterations without a better gap after which float64 has given what it can.
-PATIENCE = 4
+#: Iterations that do not halve the gap after which the polish is given up.
+PATIENCE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,8 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
 def _start(problem: ReducedProblem) -> Point:
     """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
     if problem.num_clusters <= SMALL:
-        return settle_bias(problem, min(first_guesses(problem), key=lambda point: _objective(problem, point)), evaluate)
+        guesses = [settle_bias(problem, guess, evaluate) for guess in first_guesses(problem)]
+        return min(guesses, key=lambda guess: _objective(problem, guess)) if len(guesses) > 1 else guesses[0]
     coarse, groups = coarsen(problem, max(SMALL // 2, problem.num_clusters // COARSENING))
     outcome = _solve_from(coarse, _start(coarse), COARSE_TOLERANCE, max_iterations=50)
     return prolong(problem, coarse, groups, outcome.iterate.evaluation.point)
@@ -127,35 +128,48 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
     step_size = 2 * problem.num_samples * problem.decay
     iterate = _proximal_step(evaluate(problem, start), step_size)
     best: _Outcome | None = None
-    waited = 0
+    lowest, waited = np.inf, 0
     for iteration in range(1, max_iterations + 1):
         certificate = certify(iterate.evaluation, iterate.nuclear_norm)
+        progress = best is None or certificate.gap < 0.5 * best.certificate.gap
+        progress = progress or certificate.objective < lowest - 0.01 * certificate.gap
+        waited = 0 if progress else waited + 1
+        lowest = min(lowest, certificate.objective)
         if best is None or certificate.gap < best.certificate.gap:
-            waited = 0
             best = _Outcome(iterate, certificate, iteration)
-        else:
-            waited += 1
-            best = _Outcome(best.iterate, best.certificate, iteration)
         relative = certificate.gap / certificate.objective
-        if relative <= max(tolerance, ROUNDING) or (waited >= PATIENCE and best.certificate.gap <= 1e-9 * certificate.objective):
+        # past the tolerance itself, go on to the polish only while it comes fast: near a threshold it need not come
+        patience = PATIENCE if best.certificate.gap * POLISH <= tolerance * certificate.objective else 10 * PATIENCE
+        if relative <= max(tolerance, ROUNDING) or waited >= patience:
             break
         accuracy = min(0.1, 3 * float(np.sqrt(relative)))
         step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
         iterate = _advance(iterate, step, step_size)
     assert best is not None
-    return best
+    return replace(best, iterations=iteration)
 
 
 def _advance(iterate: _Iterate, step: Step, step_size: float) -> _Iterate:
-    """The Newton step, shortened until it lowers the objective; a plain proximal step if none does."""
-    problem = iterate.evaluation.problem
-    length = step.length
-    for _ in range(6):
-        moved = evaluate(problem, _move(problem, iterate.evaluation.point, step.direction, length))
-        advanced = _proximal_step(moved, step_size)
+    """The Newton step at the length that lowers the objective most; a plain proximal step if none lowers it."""
+
+    def attempt(length: float) -> _Iterate:
+        moved = _move(problem, iterate.evaluation.point, step.direction, length)
+        return _proximal_step(evaluate(problem, moved), step_size)
+
+    problem, length = iterate.evaluation.problem, step.length
+    advanced = attempt(length)
+    while length < 1 and advanced.objective < iterate.objective:
+        # the safe length looks at the worst margin alone; where counts lie far apart it is far too careful
+        length = min(1.0, 4 * length)
+        longer = attempt(length)
+        if not longer.objective < advanced.objective:
+            return advanced
+        advanced = longer
+    for _ in range(5):
         if advanced.objective <= iterate.objective * (1 + 1e-14):
             return advanced
         length *= 0.25
+        advanced = attempt(length)
     return _proximal_step(iterate.evaluation, step_size)
 
 
@@ -172,8 +186,10 @@ def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
     """Gradient step, then soft thresholding of the singular values: this is where the rank is decided."""
     problem, point, gradient = evaluation.problem, evaluation.point, evaluation.gradient
     left, values, right = np.linalg.svd(point.between - step_size * gradient.between)
+    # what is left of a zero singular value after rounding must not count as rank where λ is tiny
+    noise = problem.num_clusters * np.finfo(float).eps * values[0]
     values = values - step_size
-    spectrum = Spectrum(left, values[values > 0], right.T)
+    spectrum = Spectrum(left, values[values > noise], right.T)
     others = np.maximum(problem.sizes - 1, 1.0)
     within = point.within - step_size * (gradient.within / others + 1)
     # separable clusters stay apart at the optimum however close the call: keep them off zero, Newton does the rest

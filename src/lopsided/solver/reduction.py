@@ -207,23 +207,24 @@ def centred(problem: ReducedProblem, between: Array) -> Array:
 
 
 def first_guesses(problem: ReducedProblem) -> list[Point]:
-    """Points to start from: p_own − p_other = 1 − Nλ/√n for every class, made into a matrix in three ways.
+    """Points to start from: p_own − p_other = 1 − Nλ/√n for every class, made into a matrix in a few ways.
 
     With S = diag(√n · gap) and C the centring of the classes, C S C is the optimum for equal counts, and near it wherever
-    the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart; 0 is the optimum
-    past complete collapse.
+    the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart. Where the bias
+    matters, (I − ssᵀ/N) S C with s = √n has what a free bias forces on the optimum: mean predictions Σ n_k z_k = 0.
     """
     num_classes = problem.sizes.sum()
     gap = np.log1p(num_classes * (1 - problem.shortfall) / problem.shortfall)
     stretch = problem.root_counts * gap
     one_sided = centred(problem, np.diag(stretch))
+    guesses = []
+    if problem.bias_decay != 0:
+        guesses += [centred(problem, one_sided.T), one_sided]
+    if problem.has_bias:
+        mass = problem.root_sizes * problem.root_counts / np.sqrt(problem.num_samples)
+        guesses.append(one_sided - np.outer(mass, mass @ one_sided))
     within = np.where(problem.separable, stretch, 0.0)
-    zero = np.zeros(problem.num_clusters)
-    return [
-        Point(centred(problem, one_sided.T), within, zero),
-        Point(one_sided, within, zero),
-        Point(np.zeros_like(one_sided), np.where(problem.separable, 1e-3 * problem.root_counts, 0.0), zero),
-    ]
+    return [Point(between, within, np.zeros(problem.num_clusters)) for between in guesses]
 
 
 def own_logits(problem: ReducedProblem, point: Point) -> Array:
