@@ -10,13 +10,18 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format build bench constraints clean
+.PHONY: help demo picture test lint format build bench constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(VENV)/.installed-train
 	$(BIN)/lopsided demo $(ARGS)
+
+# The picture of the README.
+picture: $(VENV)/.installed-train
+	$(BIN)/lopsided demo --output build/picture
+	cp build/picture/overview.png docs/images/demo.png
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)

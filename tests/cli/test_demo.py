@@ -77,7 +77,7 @@ def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
 
     hasty = {name: _hasty(recipe) for name, recipe in training.RECIPES.items()}
     monkeypatch.setattr(training, "RECIPES", hasty)
-    outcome = call("demo", "--output", str(tmp_path / "out"))
+    outcome = call("demo", "--counts", "30x2,6x2", "--output", str(tmp_path / "out"))
     assert outcome.code == 1
     assert "The target does not hold." in outcome.out
     assert "does not hold" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

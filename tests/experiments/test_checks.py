@@ -74,6 +74,13 @@ def test_each_claim_can_fail():
         assert failed(stored) == ["each class collapses", "every sample fitted"]
 
 
+def test_every_sample_must_be_fitted_only_where_the_optimum_fits_its_class():
+    biased = Geometry([90, 90, 10, 10], APART, np.eye(4), [0.0, 0.0, -3.0, 0.0])
+    measures = {"nc1_rank_aware": 1e-3, "train_accuracy": 0.95}
+    assert failed(run(biased, biased, measures=measures)) == []
+    assert failed(run(geometry(APART), biased, measures=measures)) == ["every sample fitted"]
+
+
 def test_where_everything_is_to_merge_only_that_is_asked():
     nothing = Geometry([90, 10], np.zeros((2, 2)), np.eye(2), rank=0, merged=[[0, 1]])
     kept = Geometry([90, 10], np.eye(2), np.eye(2))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lopsided.experiments.record import Run
-from lopsided.geometry import merged_classes
+from lopsided.geometry import Geometry
 
 #: More classes than this are counted, not listed.
 _LISTED = 12
@@ -70,10 +70,36 @@ def merges_as_predicted(run: Run) -> bool:
     >>> merges_as_predicted(Run("r", {}, geometry(near, merged=[]), geometry(merged)))
     True
     """
-    predicted, found = run.predicted, _pairs(run.measured.merged)
-    within_tolerance = merged_classes(predicted.mean_logits, predicted.counts > 0, absolute=True)
-    exact = _pairs(predicted.merged)
-    return exact <= found <= exact | _pairs(within_tolerance)
+    exact, found = _pairs(run.predicted.merged), _pairs(run.measured.merged)
+    return exact <= found <= exact | _pairs(_as_if_measured(run.predicted).merged)
+
+
+def rank_as_predicted(run: Run) -> bool:
+    """Whether a network's mean logits have the predicted rank, by the same leave as :func:`merges_as_predicted`.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    bool
+        A direction of the prediction that is weaker than the tolerance may be measured as there or as lost.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> weak = lp.Geometry([9, 8], [[1.0, 0.0], [0.0, 0.01]], [[1.0, 0.0], [0.0, 1.0]], rank=2)
+    >>> lost = lp.Geometry([9, 8], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
+    >>> lost.rank, rank_as_predicted(Run("r", {}, weak, lost)), rank_as_predicted(Run("r", {}, lost, weak))
+    (1, True, False)
+    """
+    return _as_if_measured(run.predicted).rank <= run.measured.rank <= run.predicted.rank
+
+
+def _as_if_measured(geometry: Geometry) -> Geometry:
+    """Forget the exact rank and groups, so that they are detected within the tolerance of a measurement."""
+    return Geometry(geometry.counts, geometry.class_means, geometry.classifier, geometry.bias)
 
 
 def _pairs(groups: Iterable[Iterable[int]]) -> set[tuple[int, int]]:

@@ -147,9 +147,8 @@ def _write_cells(axes: Axes, shown: Array, limit: float, size: float) -> None:
         if float(text) == 0.0:
             text = "0"
         dark = abs(value) > 0.6 * limit
-        axes.text(
-            column, row, text.replace("-", "−"), ha="center", va="center", fontsize=size, color="w" if dark else "k"
-        )
+        cell = axes.text(column, row, text.replace("-", "−"), ha="center", va="center", fontsize=size)
+        cell.set(color="w" if dark else "k", in_layout=False)  # inside the axes, so the layout need not measure it
 
 
 def _label_classes(axes: Axes, counts: NDArray[Any], names: list[str], rows: bool, columns: bool) -> None:

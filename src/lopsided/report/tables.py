@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.experiments.checks import Check, merges_as_predicted, name_groups
+from lopsided.experiments.checks import Check, merges_as_predicted, name_groups, rank_as_predicted
 from lopsided.experiments.record import Run, plain
 from lopsided.geometry import Discrepancy
 from lopsided.report import wording
@@ -104,11 +104,11 @@ def comparison_rows(run: Run) -> list[Row]:
         label, unit = wording.QUANTITIES[name]
         predicted, measured = (_root_mean_square(entry, which) for which in ("predicted", "measured"))
         rows.append(Row(label, unit, predicted, measured, _finite(entry.relative_error), _finite(entry.absolute_error)))
-    for label, attribute, same in (
-        ("rank", "rank", comparison.same_rank),
+    for label, attribute, agrees in (
+        ("rank", "rank", rank_as_predicted(run)),
         ("merged classes", "merged", merges_as_predicted(run)),
     ):
-        rows.append(Row(label, "", getattr(run.predicted, attribute), getattr(run.measured, attribute), agrees=same))
+        rows.append(Row(label, "", getattr(run.predicted, attribute), getattr(run.measured, attribute), agrees=agrees))
     return rows
 
 

@@ -88,7 +88,7 @@ def outcome(run: Run) -> str:
     >>> import lopsided as lp
     >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
     >>> outcome(Run("r", {}, g, g))
-    'every class is told apart, as predicted'
+    'every class is kept apart, as predicted'
     """
     seen, expected = state(run.measured), state(run.predicted)
     return f"{seen}, as predicted" if merges_as_predicted(run) else f"{seen}, but the prediction is: {expected}"
@@ -105,7 +105,7 @@ def state(geometry: Geometry) -> str:
     """
     merged = geometry.merged
     if not merged:
-        return "every class is told apart"
+        return "every class is kept apart"
     if len(merged) == 1 and len(merged[0]) == geometry.num_classes:
         return "all classes have merged"
     if len(merged) == 1:
