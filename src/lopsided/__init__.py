@@ -9,13 +9,15 @@ from lopsided.counts import format_counts, parse_counts
 from lopsided.geometry import Comparison, Discrepancy, Geometry, compare
 from lopsided.losses import CrossEntropy
 from lopsided.problem import UFM, Clusters
-from lopsided.solver import Solution, solve
+from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve
 from lopsided.theory import Thresholds, thresholds
 
 __version__ = "0.1.0"
 
 __all__ = [
     "UFM",
+    "Certificate",
+    "ClusterSummary",
     "Clusters",
     "Comparison",
     "CrossEntropy",
@@ -24,6 +26,7 @@ __all__ = [
     "Solution",
     "Thresholds",
     "__version__",
+    "certify_logits",
     "compare",
     "format_counts",
     "parse_counts",

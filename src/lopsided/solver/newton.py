@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, centred, diagonal
 
@@ -73,17 +72,17 @@ def _bias_solver(problem: ReducedProblem, hessian: Array) -> Callable[[Array], A
     stretch = 1 / np.sqrt(np.maximum(diagonal(hessian), np.finfo(float).tiny))
     balanced = stretch[:, None] * hessian * stretch[None, :]
     diagonal(balanced)[:] = 1 + 8 * problem.num_clusters * np.finfo(float).eps
-    factor = cho_factor(balanced)
+    inverse = np.linalg.inv(balanced) * (stretch[:, None] * stretch[None, :])
 
     def solve(right_hand_side: Array) -> Array:
-        result: Array = stretch * cho_solve(factor, stretch * right_hand_side)
+        result: Array = inverse @ right_hand_side
         return result
 
     return solve
 
 
 def settle_bias(problem: ReducedProblem, point: Point, evaluate: Callable[[ReducedProblem, Point], Evaluation]) -> Point:
-    """The point with the best biases for its logits: damped Newton steps, each one Cholesky factorisation."""
+    """The point with nearly the best biases for its logits: damped Newton steps, each one J × J inverse."""
     if not problem.has_bias:
         return point
     for _ in range(60):
@@ -92,7 +91,7 @@ def settle_bias(problem: ReducedProblem, point: Point, evaluate: Callable[[Reduc
         step = -_bias_solver(problem, bias_curvature(evaluation))(gradient)
         length = float(np.ptp(step))
         point = Point(point.between, point.within, point.bias + _damping(length) * step)
-        if length < 1e-3:
+        if length < 0.1:
             break
     return point
 

@@ -23,10 +23,14 @@ from lopsided.problem import UFM, Clusters
 
 Array = NDArray[np.float64]
 
+#: Ratio of the largest to the smallest count from which a second guess is worth its time.
+FAR_APART = 100
+
 
 def diagonal(matrix: Array) -> Array:
     """A writable view of the diagonal."""
-    view: Array = np.einsum("ii->i", matrix)
+    view = matrix.diagonal()
+    view.flags.writeable = matrix.flags.writeable
     return view
 
 
@@ -219,7 +223,9 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
     one_sided = centred(problem, np.diag(stretch))
     guesses = []
     if problem.bias_decay != 0:
-        guesses += [centred(problem, one_sided.T), one_sided]
+        guesses.append(centred(problem, one_sided.T))
+        if problem.counts.max() > FAR_APART * problem.counts.min():
+            guesses.append(one_sided)
     if problem.has_bias:
         mass = problem.root_sizes * problem.root_counts / np.sqrt(problem.num_samples)
         guesses.append(one_sided - np.outer(mass, mass @ one_sided))
