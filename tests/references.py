@@ -168,3 +168,60 @@ def factored_ufm(counts: list[int], decay: float, seed: int = 0) -> tuple[float,
     result = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-12, "maxiter": 5000})
     weight, means = result.x.reshape(2, number, number)
     return float(result.fun), weight, means
+
+
+def ufm_objective(counts: Array, logits: Array, bias: Array, lambda_z: float, lambda_b: float = 0.0) -> float:
+    """The convex objective over mean logits (row k: class k), sample weights and all, written out class by class."""
+    counts = np.asarray(counts, dtype=np.float64)
+    total = counts.sum()
+    value = 0.0
+    for k, count in enumerate(counts):
+        output = logits[k] + bias
+        largest = output.max()
+        value += count / total * (largest + math.log(sum(math.exp(x - largest) for x in output)) - output[k])
+    singular = np.linalg.svd(np.sqrt(counts)[:, None] * logits, compute_uv=False)
+    return value + lambda_z * float(singular.sum()) + 0.5 * lambda_b * float(bias @ bias)
+
+
+def softmax_rows(outputs: Array) -> Array:
+    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def duality_gap(counts: Array, logits: Array, bias: Array, lambda_z: float, lambda_b: float | None) -> float:
+    """Primal minus dual value, from the K × K matrices; ``lambda_b`` None without a bias. Not for a free bias."""
+    counts = np.asarray(counts, dtype=np.float64)
+    total, classes = counts.sum(), len(counts)
+    probability = softmax_rows(logits + bias)
+    residual = np.sqrt(counts)[:, None] * (np.eye(classes) - probability) / (total * lambda_z)
+    mix = min(1.0, 1.0 / np.linalg.norm(residual, ord=2))
+    mixed = mix * probability + (1 - mix) * np.eye(classes)
+    dual = sum(
+        -count / total * sum(p * math.log(p) for p in row if p > 0) for count, row in zip(counts, mixed, strict=True)
+    )
+    if lambda_b is not None:
+        imbalance = (counts / total) @ mixed - counts / total
+        dual -= float(imbalance @ imbalance) / (2 * lambda_b)
+    return ufm_objective(counts, logits, bias, lambda_z, lambda_b or 0.0) - dual
+
+
+def ufm_by_cvxpy(
+    counts: Array, lambda_z: float, *, bias: bool = True, lambda_b: float = 0.0, solver: str = "CLARABEL"
+) -> tuple[float, Array, Array]:
+    """Objective, mean logits and bias by a general convex solver on the K × K formulation."""
+    import cvxpy as cp
+
+    counts = np.asarray(counts, dtype=np.float64)
+    classes = len(counts)
+    logits, offset = cp.Variable((classes, classes)), cp.Variable(classes)
+    outputs = logits + cp.reshape(offset, (1, classes), order="C")
+    losses = cp.multiply(counts / counts.sum(), cp.log_sum_exp(outputs, axis=1) - cp.diag(outputs))
+    objective = cp.sum(losses) + lambda_z * cp.normNuc(cp.diag(np.sqrt(counts)) @ logits)
+    constraints = [] if bias else [offset == 0]
+    if lambda_b:
+        objective += lambda_b / 2 * cp.sum_squares(offset)
+    program = cp.Problem(cp.Minimize(objective), constraints)
+    program.solve(solver=solver)
+    if program.status not in ("optimal", "optimal_inaccurate"):
+        raise RuntimeError(f"CVXPY ended with status {program.status}")
+    return float(program.value), np.asarray(logits.value), np.asarray(offset.value)

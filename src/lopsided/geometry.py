@@ -242,7 +242,7 @@ def _merge_threshold(distances: Array, *, absolute: bool) -> float:
 
 
 def _pair_distances(vectors: Array) -> Array:
-    """(K, K) distances ``‖v_k − v_l‖ / √2``, each from a difference, so that merged classes are not lost to rounding."""
+    """(K, K) distances ``‖v_k − v_l‖ / √2``, each from a difference: merged classes are not lost to rounding."""
     distances: Array = cdist(vectors, vectors) / np.sqrt(2.0)
     return distances
 
@@ -250,7 +250,8 @@ def _pair_distances(vectors: Array) -> Array:
 def _cosines(gram: Array) -> Array:
     norms = np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
     outer = norms[:, None] * norms[None, :]
-    return np.divide(gram, outer, out=np.full_like(gram, np.nan), where=outer > 0)
+    cosines: Array = np.divide(gram, outer, out=np.full_like(gram, np.nan), where=outer > 0)
+    return cosines
 
 
 @dataclass(frozen=True, eq=False)

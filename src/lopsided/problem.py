@@ -205,8 +205,8 @@ def _resolve_decays(
         implied = math.sqrt(lambda_w) * math.sqrt(lambda_h)
         if abs(lambda_z - implied) > CONSISTENCY_TOLERANCE * implied:
             raise ValueError(
-                f"lambda_z must equal sqrt(lambda_w * lambda_h) = {implied:g} where all three are given; got {lambda_z!r};"
-                " leave one out"
+                f"lambda_z must equal sqrt(lambda_w * lambda_h) = {implied:g} where all three are given;"
+                f" got {lambda_z!r}; leave one out"
             )
         lambda_z = implied
     return float(lambda_z), float(lambda_w), float(lambda_h)

@@ -24,13 +24,13 @@ COARSENING = 6
 #: How well a coarse problem is solved: better than the difference to the finer one.
 COARSE_TOLERANCE = 1e-5
 #: The gap aimed at, as a share of the tolerance: Newton's last step costs little and makes the geometry sharp.
-POLISH = 1e-2
+POLISH = 1e-3
 #: The smallest relative gap that float64 can show.
-ROUNDING = 64 * np.finfo(float).eps
+ROUNDING = 64 * float(np.finfo(float).eps)
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 150
-#: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the gap
-#: nor, while the tolerance itself is not met, lower the objective.
+#: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the
+#: gap nor, while the tolerance itself is not met, lower the objective.
 PATIENCE = 4
 
 
@@ -62,7 +62,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     problem : UFM
         What to solve.
     tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims a hundred times lower.
+        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims a thousand times lower.
     max_iterations : int, default 200
         Newton steps at most, each with one singular value decomposition; 5 to 15 are usual.
 
@@ -129,7 +129,7 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
     step_size = 2 * problem.num_samples * problem.decay
     iterate = _proximal_step(evaluate(problem, start), step_size)
     best: _Outcome | None = None
-    lowest, waited = np.inf, 0
+    lowest, waited = float("inf"), 0
     for iteration in range(1, max_iterations + 1):
         certificate = certify(iterate.evaluation, iterate.nuclear_norm)
         progress = best is None or certificate.gap < 0.5 * best.certificate.gap
@@ -196,6 +196,4 @@ def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
     # separable clusters stay apart at the optimum however close the call: keep them off zero, Newton does the rest
     within = np.where(problem.separable, np.maximum(within, 0.5 * point.within), 0.0)
     new = Point(spectrum.matrix, within, point.bias)
-    return _Iterate(
-        evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within)
-    )
+    return _Iterate(evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within))

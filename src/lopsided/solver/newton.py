@@ -3,11 +3,11 @@
 With A = U S Vᵀ of rank r and T = Uᵀ dA V, the second derivative of ‖A‖_* along the manifold is
 
     T_ij ↦ (T_ij − T_ji) / (s_i + s_j)         for i, j ≤ r
-    x ↦ (x + G₀ yᵀ) / s,  y ↦ (y + xᵀ G₀) / s   for the blocks x = T_0r, y = T_r0 (G₀ = U_0ᵀ ∇f V_0, ‖G₀‖ ≤ 1 at an optimum)
+    x ↦ (x + G₀ yᵀ) / s,  y ↦ (y + xᵀ G₀) / s   for the blocks x = T_0r, y = T_r0
 
-and T_00 = 0: the second line is what the curvature of the manifold adds. ``within`` and ``bias`` are eliminated exactly
-(every cluster's ``within`` meets its own row alone; the biases share one J × J system), so that conjugate gradients see
-one J × J matrix and cost four matrix products a step.
+and T_00 = 0, where G₀ = U_0ᵀ ∇f V_0 has norm at most 1 at an optimum: the second line is what the curvature of the
+manifold adds. ``within`` and ``bias`` are eliminated exactly (every cluster's ``within`` meets its own row alone; the
+biases share one J × J system), so that conjugate gradients see one J × J matrix and cost four matrix products a step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A full singular value decomposition of ``between``: left (J, J), values (r,), right (J, J), columns are vectors."""
+    """A full decomposition of ``between``: left (J, J), values (r,), right (J, J); the vectors are columns."""
 
     left: Array
     values: Array
@@ -55,7 +55,7 @@ class Spectrum:
 
 
 def bias_curvature(evaluation: Evaluation) -> Array:
-    """(J, J) second derivative in the biases: a graph Laplacian, so that no small entry is a difference of large ones."""
+    """(J, J) second derivative in the biases: a graph Laplacian, so that no small entry is lost to cancellation."""
     problem = evaluation.problem
     mass = evaluation.probabilities.copy()
     diagonal(mass)[:] += evaluation.own
@@ -81,7 +81,9 @@ def _bias_solver(problem: ReducedProblem, hessian: Array) -> Callable[[Array], A
     return solve
 
 
-def settle_bias(problem: ReducedProblem, point: Point, evaluate: Callable[[ReducedProblem, Point], Evaluation]) -> Point:
+def settle_bias(
+    problem: ReducedProblem, point: Point, evaluate: Callable[[ReducedProblem, Point], Evaluation]
+) -> Point:
     """The point with nearly the best biases for its logits: damped Newton steps, each one J × J inverse."""
     if not problem.has_bias:
         return point
@@ -97,7 +99,7 @@ def settle_bias(problem: ReducedProblem, point: Point, evaluate: Callable[[Reduc
 
 
 def _damping(length: float) -> float:
-    """Step that is safe for a log-sum-exp when the margins move by ``length``: ln(1 + δ)/δ (generalised self-concordance)."""
+    """A safe share of a step that moves margins by δ: ln(1 + δ)/δ, log-sum-exp being generalised self-concordant."""
     return float(np.log1p(length) / length) if length > 0.1 else 1.0
 
 
@@ -174,7 +176,7 @@ class _LossCurvature:
         return margins, pull
 
     def eliminated_gradient(self) -> tuple[Array, Array | None]:
-        """Gradient in ``between`` once ``within`` and the biases take their best response, and the biases' share of it."""
+        """Gradient in ``between`` once ``within`` and the biases respond at their best, and the biases' own step."""
         share = np.where(self.active, self.within_gradient / self.pivot, 0.0)
         dual = self.evaluation.dual * (1 + share * (self.beta + self.centre))[:, None]
         diagonal(dual)[:] = diagonal(self.evaluation.dual) * (1 + share * (self.gamma + self.centre))

@@ -176,7 +176,7 @@ def coarsen(problem: ReducedProblem, num_groups: int) -> tuple[ReducedProblem, N
     low, high = logarithm.min(), logarithm.max()
     bins = np.minimum((high - logarithm) / (high - low) * num_groups, num_groups - 1).astype(np.int64)
     groups = np.unique(bins, return_inverse=True)[1].astype(np.int64)
-    sizes = np.bincount(groups, problem.sizes)
+    sizes = np.bincount(groups, problem.sizes).astype(np.float64)
     counts = np.bincount(groups, problem.sizes * problem.counts) / sizes
     return ReducedProblem(counts, sizes, problem.decay, problem.bias_decay), groups
 
@@ -204,7 +204,7 @@ def prolong(problem: ReducedProblem, coarse: ReducedProblem, groups: NDArray[np.
 
 
 def centred(problem: ReducedProblem, between: Array) -> Array:
-    """``between`` with logits that sum to zero in every row, as they do at the optimum: a shift costs and gains nothing."""
+    """``between`` with logits that sum to zero in every row, as at the optimum: a common shift gains nothing."""
     unit = problem.root_sizes / np.sqrt(problem.sizes.sum())
     result: Array = between - np.outer(between @ unit, unit)
     return result
@@ -213,9 +213,9 @@ def centred(problem: ReducedProblem, between: Array) -> Array:
 def first_guesses(problem: ReducedProblem) -> list[Point]:
     """Points to start from: p_own − p_other = 1 − Nλ/√n for every class, made into a matrix in a few ways.
 
-    With S = diag(√n · gap) and C the centring of the classes, C S C is the optimum for equal counts, and near it wherever
-    the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart. Where the bias
-    matters, (I − ssᵀ/N) S C with s = √n has what a free bias forces on the optimum: mean predictions Σ n_k z_k = 0.
+    With S = diag(√n · gap) and C the centring of the classes, C S C is the optimum for equal counts, and near it
+    wherever the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart. Where
+    the bias matters, (I − ssᵀ/N) S C with s = √n has what a free bias forces on the optimum: Σ n_k z_k = 0.
     """
     num_classes = problem.sizes.sum()
     gap = np.log1p(num_classes * (1 - problem.shortfall) / problem.shortfall)

@@ -133,9 +133,7 @@ def _verdict(certificate: Certificate, tol: float, exhausted: bool, iterations: 
     return "not_certified", f"Not certified: the gap {certificate.gap:.1e} exceeds {allowed:.1e}; {cause}."
 
 
-def _factors(
-    problem: UFM, reduced: ReducedProblem, point: Point, spectrum: Spectrum
-) -> tuple[Array, Array]:
+def _factors(problem: UFM, reduced: ReducedProblem, point: Point, spectrum: Spectrum) -> tuple[Array, Array]:
     """Class means and classifier, (K, max(rank, 1)) each, from A = L S Rᵀ of the whole matrix (theory §2)."""
     clusters = problem.clusters
     rank = spectrum.rank

@@ -19,8 +19,8 @@ class Thresholds:
     Attributes
     ----------
     within : (J,) array
-        For each cluster, in the order of ``problem.clusters``: its class means coincide exactly where λ_z is at or above
-        this value. NaN for a cluster of a single class, which has nothing to merge with.
+        For each cluster, in the order of ``problem.clusters``: its class means coincide exactly where λ_z is at or
+        above this value. NaN for a cluster of a single class, which has nothing to merge with.
     complete : float
         At or above this λ_z the optimum is Z = 0: the network predicts the same for every input.
     counts : (J,) array
@@ -69,8 +69,8 @@ def thresholds(problem: UFM) -> Thresholds:
     clusters = problem.clusters
     num_samples = clusters.num_samples
     within = np.where(clusters.sizes > 1, np.sqrt(clusters.counts) / num_samples, np.nan)
-    # By permutations inside the clusters the matrix splits: √n on what distinguishes classes of one cluster, and a J × J
-    # block on the cluster means.
+    # By permutations inside the clusters the matrix splits: √n on what distinguishes classes of one cluster, and a
+    # J × J block on the cluster means.
     constant = constant_prediction(problem)
     block = np.diag(np.sqrt(clusters.counts)) - np.outer(
         np.sqrt(clusters.sizes * clusters.counts), np.sqrt(clusters.sizes) * constant
