@@ -120,7 +120,7 @@ def test_a_prediction_states_its_rank_and_groups_and_makes_its_matrices_late():
 def test_features_alone_are_measured_but_have_no_logits():
     geometry = lp.Geometry([5, 5], [[1.0, 0.0], [0.0, 1.0]])
     assert not geometry.has_classifier
-    assert (geometry.rank, geometry.merged) == (2, [])
+    assert (geometry.rank, geometry.merged) == (1, [])  # one direction tells two classes apart
     np.testing.assert_array_equal(geometry.gram_means, np.eye(2))
     with pytest.raises(ValueError, match=r"^classifier is unknown.*pass classifier="):
         _ = geometry.mean_logits
