@@ -72,7 +72,7 @@ def _as_object(solution: Solution, thresholds: Thresholds) -> dict[str, Any]:
         "status": solution.status,
         "rank": geometry.rank,
         "merged": geometry.merged,
-        "thresholds": {"within": thresholds.within, "complete": thresholds.complete},
+        "thresholds": thresholds.to_dict(),
         "clusters": [
             {
                 "count": int(cluster.count),

@@ -30,7 +30,7 @@ def thresholds(
         print_json(
             {
                 "lambda_b": bias_decay(model),
-                "thresholds": {"within": found.within, "complete": found.complete},
+                "thresholds": found.to_dict(),
                 "clusters": [
                     {"count": int(count), "classes": classes}
                     for count, classes in zip(clusters.counts, clusters.classes, strict=True)
