@@ -23,8 +23,9 @@ SMALL = 24
 COARSENING = 6
 #: How well a coarse problem is solved: better than the difference to the finer one.
 COARSE_TOLERANCE = 1e-5
-#: The gap aimed at, as a share of the tolerance: Newton's last step costs little and makes the geometry sharp.
-POLISH = 1e-3
+#: The gap aimed at, as a share of the tolerance: on a problem of so few clusters Newton's last step costs little, and it
+#: makes the geometry sharp.
+POLISH, CHEAP = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
 #: Products with the Hessian in one Newton step.
@@ -62,7 +63,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     problem : UFM
         What to solve.
     tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims a thousand times lower.
+        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims at tol · objective at least.
     max_iterations : int, default 200
         Newton steps at most, each with one singular value decomposition; 5 to 15 are usual.
 
@@ -93,7 +94,8 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
     reduced = ReducedProblem.of(problem)
-    outcome = _solve_from(reduced, _start(reduced), POLISH * tol, max_iterations)
+    polish = POLISH if reduced.num_clusters <= CHEAP else 1.0
+    outcome = _solve_from(reduced, _start(reduced), polish * tol, max_iterations)
     iterate = outcome.iterate
     return Solution.of(
         problem,
@@ -129,11 +131,11 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
     step_size = 2 * problem.num_samples * problem.decay
     iterate = _proximal_step(evaluate(problem, start), step_size)
     best: _Outcome | None = None
-    lowest, waited = float("inf"), 0
+    lowest, previous, waited = float("inf"), 0.0, 0
     for iteration in range(1, max_iterations + 1):
         certificate = certify(iterate.evaluation, iterate.nuclear_norm)
         progress = best is None or certificate.gap < 0.5 * best.certificate.gap
-        if best is not None and best.certificate.gap * POLISH > tolerance * certificate.objective:
+        if best is not None and best.certificate.gap > 1e-9 * certificate.objective:
             # a class of one sample among a billion moves the objective hardly at all, and yet it moves
             progress = progress or certificate.objective < lowest * (1 - ROUNDING)
         waited = 0 if progress else waited + 1
@@ -143,7 +145,9 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
         relative = certificate.gap / certificate.objective
         if relative <= max(tolerance, ROUNDING) or waited >= PATIENCE:
             break
-        accuracy = min(0.03, max(relative, 1e-7))  # the gap is of first order in the error: this keeps Newton quadratic
+        # Eisenstat and Walker's second choice: solve as well as Newton's model was lately right
+        accuracy = min(0.1, max((relative / previous) ** 2, 1e-6)) if previous else 0.1
+        previous = relative
         step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
         iterate = _advance(iterate, step, step_size)
     assert best is not None

@@ -238,21 +238,18 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     if spectrum.rank > 0:
         nuclear = _nuclear_curvature(evaluation, spectrum)
 
+        precondition = _preconditioner(evaluation, spectrum, curvature.entry_curvature())
+
         def project(between: Array) -> Array:
             return centred(evaluation.problem, spectrum.tangent(between))
 
-        def hessian(between: Array) -> Array:
-            between = project(between)
-            return project(curvature.product(between) + nuclear(between))
-
         between, products = _conjugate_gradients(
-            hessian,
-            _preconditioner(evaluation, spectrum, curvature.entry_curvature()),
+            lambda between: spectrum.tangent(curvature.product(between)) + nuclear(between),
+            lambda residual: project(precondition(residual)),
             -project(gradient + spectrum.polar),
             tolerance,
             max_products,
         )
-        between = project(between)
     else:
         between = np.zeros_like(gradient)
     direction = curvature.response(between, bias)
