@@ -23,8 +23,8 @@ SMALL = 24
 COARSENING = 6
 #: How well a coarse problem is solved: better than the difference to the finer one.
 COARSE_TOLERANCE = 1e-5
-#: The gap aimed at, as a share of the tolerance: on a problem of so few clusters Newton's last step costs little, and it
-#: makes the geometry sharp.
+#: The gap aimed at, as a share of the tolerance: on a problem of so few clusters Newton's last step costs little, and
+#: it makes the geometry sharp.
 POLISH, CHEAP = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
@@ -63,7 +63,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     problem : UFM
         What to solve.
     tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims at tol · objective at least.
+        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims at tol · objective.
     max_iterations : int, default 200
         Newton steps at most, each with one singular value decomposition; 5 to 15 are usual.
 
