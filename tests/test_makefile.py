@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     # The suite may itself run under make, whose settings a make below it would take over.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    own = ("MAKE", "PYTHON", "VENV", "ARGS")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
