@@ -93,12 +93,12 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
     from rich.table import Table
 
     model, geometry = solution.problem, solution.geometry
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("classes", no_wrap=True)
     for heading in ("samples", "own logit", "bias", "lost at λ_z ≥"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("λ_z / threshold", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", min_width=4, no_wrap=True)  # the verdict must be legible, however narrow the terminal
     for row in shown_rows(len(solution.clusters)):
         if row is None:
             table.add_row(*["…"] * 7)
