@@ -15,6 +15,7 @@ ROOMS = (
     "counts",
     "losses",
     "geometry",
+    "comparison",
     "problem",
     "theory",
     "solver",
