@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lopsided as lp
-from lopsided.geometry import COMPARED, MERGE_ABSOLUTE_TOLERANCE, MERGE_RELATIVE_TOLERANCE, merged_classes
+from lopsided.comparison import COMPARED
+from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, MERGE_RELATIVE_TOLERANCE, merged_classes
 
 entries = st.floats(-10, 10).map(lambda value: round(value, 6))
 
@@ -143,66 +142,3 @@ def test_shapes_that_do_not_fit_are_named(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         lp.Geometry(**(fitting | arguments))
     assert "\n" not in str(caught.value)
-
-
-def test_errors_are_relative_to_the_prediction():
-    predicted = lp.Geometry([5, 5], simplex(2, 4.0), np.eye(2), [1.0, -1.0])
-    measured = lp.Geometry([5, 5], simplex(2, 5.0), np.eye(2), [1.5, -1.0])
-    comparison = lp.compare(predicted, measured)
-    assert set(comparison.discrepancies) == set(COMPARED)
-    logits = comparison["mean_logits"]
-    np.testing.assert_array_equal(logits.predicted, simplex(2, 4.0))
-    assert logits.relative_error == pytest.approx(0.25)
-    assert logits.absolute_error == pytest.approx(0.5)
-    assert comparison["bias"].relative_error == pytest.approx(0.5 / np.sqrt(2))
-    assert comparison["gram_means"].relative_error == pytest.approx(25 / 16 - 1)
-    assert comparison["cosines_means"].relative_error == pytest.approx(0, abs=1e-12)
-    assert comparison.same_rank
-    assert comparison.same_merged
-
-
-def test_the_diagonal_of_the_cosines_flatters_no_error():
-    angle = 0.1
-    predicted = lp.Geometry([5, 5], [[1.0, 0.0], [0.0, 1.0]], np.eye(2))
-    measured = lp.Geometry([5, 5], [[1.0, 0.0], [np.sin(angle), np.cos(angle)]], np.eye(2))
-    assert lp.compare(predicted, measured)["cosines_means"].absolute_error == pytest.approx(np.sin(angle))
-
-
-def test_a_prediction_of_zero_has_an_absolute_error_only():
-    predicted = lp.Geometry([5, 5], np.zeros((2, 2)), np.zeros((2, 2)))
-    measured = lp.Geometry([5, 5], np.full((2, 2), 0.01), np.eye(2))
-    comparison = lp.compare(predicted, measured)
-    assert np.isnan(comparison["mean_logits"].relative_error)
-    assert comparison["mean_logits"].absolute_error == pytest.approx(0.01)
-    assert np.isnan(comparison["cosines_means"].absolute_error)  # a zero vector has no direction to compare
-
-
-def test_classes_without_samples_are_not_compared():
-    means = simplex(3)
-    predicted = lp.Geometry([5, 5, 5], means, np.eye(3))
-    seen = means.copy()
-    seen[1] = np.nan
-    comparison = lp.compare(predicted, lp.Geometry([5, 0, 5], seen, np.eye(3)))
-    assert comparison["mean_logits"].measured.shape == (2, 3)
-    assert comparison["gram_means"].measured.shape == (2, 2)
-    assert comparison["mean_logits"].relative_error == 0
-    assert comparison["gram_means"].relative_error == 0
-    assert comparison["cosines_means"].relative_error == pytest.approx(0, abs=1e-15)
-
-
-def test_a_comparison_becomes_json_without_nan():
-    zero = lp.Geometry([5, 5], np.zeros((2, 2)), np.zeros((2, 2)))
-    text = json.dumps(lp.compare(zero, zero).to_dict(), allow_nan=False)
-    value = json.loads(text)
-    assert value["quantities"]["mean_logits"] == {"relative_error": None, "absolute_error": 0.0}
-    assert value["rank"] == {"predicted": 0, "measured": 0}
-    assert value["merged"] == {"predicted": [[0, 1]], "measured": [[0, 1]]}
-
-
-def test_compare_refuses_other_classes_and_missing_classifiers():
-    two = lp.Geometry([5, 5], simplex(2), np.eye(2))
-    three = lp.Geometry([5, 5, 5], simplex(3), np.eye(3))
-    with pytest.raises(ValueError, match=r"^predicted and measured must have the same classes; got 2 and 3$"):
-        lp.compare(two, three)
-    with pytest.raises(ValueError, match=r"^classifier is unknown"):
-        lp.compare(two, lp.Geometry([5, 5], simplex(2)))

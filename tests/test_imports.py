@@ -16,6 +16,7 @@ ROOMS = (
     "losses",
     "geometry",
     "comparison",
+    "comparison",
     "problem",
     "theory",
     "solver",

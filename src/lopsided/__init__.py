@@ -5,8 +5,9 @@ The three roads of the package end in one noun, the :class:`Geometry` of a last 
 loads neither torch nor Matplotlib.
 """
 
+from lopsided.comparison import Comparison, Discrepancy, compare
 from lopsided.counts import format_counts, parse_counts
-from lopsided.geometry import Comparison, Discrepancy, Geometry, compare
+from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy
 from lopsided.problem import UFM, Clusters
 from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve

@@ -1,13 +1,12 @@
 """The one noun of the package: the geometry of a classifier's last layer.
 
 A certified optimum and a measured network both end in a :class:`Geometry`; comparing, plotting and reporting read
-nothing else.
+nothing else. A measurement is never exact, so what counts as the same is stated here too, as tolerances.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -252,138 +251,3 @@ def _cosines(gram: Array) -> Array:
     outer = norms[:, None] * norms[None, :]
     cosines: Array = np.divide(gram, outer, out=np.full_like(gram, np.nan), where=outer > 0)
     return cosines
-
-
-@dataclass(frozen=True, eq=False)
-class Discrepancy:
-    """One quantity, predicted and measured.
-
-    Attributes
-    ----------
-    name : str
-        Name of the quantity: an attribute of :class:`Geometry`.
-    predicted, measured : array
-        The two values, of equal shape, restricted to the classes that are present.
-    relative_error : float
-        ``‖measured − predicted‖_F / ‖predicted‖_F``; NaN when the prediction is exactly zero, where only
-        ``absolute_error`` has a meaning.
-    absolute_error : float
-        ``‖measured − predicted‖_F / √(number of entries)``, in the unit of the quantity; NaN when there is nothing to
-        compare, as with the cosines of means that are all zero.
-    """
-
-    name: str
-    predicted: Array = field(repr=False)
-    measured: Array = field(repr=False)
-    relative_error: float
-    absolute_error: float
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What :func:`compare` found; ``comparison["mean_logits"].relative_error`` reads one entry.
-
-    Attributes
-    ----------
-    predicted, measured : Geometry
-        What was compared.
-    discrepancies : dict of str to Discrepancy
-        By quantity: mean_logits, bias, gram_means, gram_classifier, cosines_means, cosines_classifier.
-    """
-
-    predicted: Geometry
-    measured: Geometry
-    discrepancies: dict[str, Discrepancy]
-
-    def __getitem__(self, name: str) -> Discrepancy:
-        return self.discrepancies[name]
-
-    @property
-    def same_rank(self) -> bool:
-        """Whether both have the same rank."""
-        return self.predicted.rank == self.measured.rank
-
-    @property
-    def same_merged(self) -> bool:
-        """Whether the same groups of classes are merged in both."""
-        return self.predicted.merged == self.measured.merged
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; NaN becomes ``None``."""
-        errors = {
-            name: {
-                kind: None if np.isnan(value) else value
-                for kind, value in (("relative_error", entry.relative_error), ("absolute_error", entry.absolute_error))
-            }
-            for name, entry in self.discrepancies.items()
-        }
-        return {
-            "quantities": errors,
-            "rank": {"predicted": self.predicted.rank, "measured": self.measured.rank},
-            "merged": {"predicted": self.predicted.merged, "measured": self.measured.merged},
-        }
-
-
-#: The quantities that :func:`compare` looks at, in the order of its tables.
-COMPARED = ("mean_logits", "bias", "gram_means", "gram_classifier", "cosines_means", "cosines_classifier")
-
-
-def compare(predicted: Geometry, measured: Geometry) -> Comparison:
-    """Compare two geometries of the same classes, quantity by quantity.
-
-    Grams are compared as they are, not up to scale: a prediction made with the network's own ``lambda_w`` and
-    ``lambda_h`` fixes their scale. Cosines are compared where both are defined: a zero vector has no direction.
-
-    Parameters
-    ----------
-    predicted, measured : Geometry
-        Over the same classes, in the same order.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    ValueError
-        If the numbers of classes differ, or ``measured`` has no classifier.
-
-    Examples
-    --------
-    >>> import lopsided as lp
-    >>> g = lp.UFM(counts="500x5,100x5", lambda_z=3e-3, lambda_b=0.02).solve().geometry
-    >>> lp.compare(g, g)["mean_logits"].relative_error
-    0.0
-    """
-    if predicted.num_classes != measured.num_classes:
-        raise ValueError(
-            f"predicted and measured must have the same classes; got {predicted.num_classes} and {measured.num_classes}"
-        )
-    present = (predicted.counts > 0) & (measured.counts > 0)
-    entries = {}
-    for name in COMPARED:
-        pair = []
-        for geometry in (predicted, measured):
-            value = getattr(geometry, name)
-            if name == "mean_logits":
-                value = value[present]
-            elif name in ("gram_means", "cosines_means"):
-                value = value[np.ix_(present, present)]
-            pair.append(value)
-        entries[name] = _discrepancy(name, *pair)
-    return Comparison(predicted, measured, entries)
-
-
-def _discrepancy(name: str, predicted: Array, measured: Array) -> Discrepancy:
-    both = np.isfinite(predicted) & np.isfinite(measured)
-    if name.startswith("cosines"):
-        np.fill_diagonal(both, False)  # always 1, so they would only flatter the error
-    difference = float(np.linalg.norm(measured[both] - predicted[both]))
-    scale = float(np.linalg.norm(predicted[both]))
-    return Discrepancy(
-        name=name,
-        predicted=predicted,
-        measured=measured,
-        relative_error=difference / scale if scale > 0 else float("nan"),
-        absolute_error=difference / np.sqrt(both.sum()) if both.any() else float("nan"),
-    )

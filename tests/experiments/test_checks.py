@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 
 from lopsided import Geometry
 from lopsided.experiments import Run
-from lopsided.experiments.checks import all_hold, merges_as_predicted, name_groups
+from lopsided.experiments.checks import all_hold, name_groups
 from lopsided.experiments.demo import judge
 
 
@@ -22,27 +21,6 @@ def run(predicted, measured, **changes) -> Run:
         "measures": {"nc1_rank_aware": 1e-3, "train_accuracy": 1.0},
     }
     return Run("r", predicted=predicted, measured=measured, **(values | changes))
-
-
-@pytest.mark.parametrize(
-    ("predicted", "measured", "agree"),
-    [
-        (APART, APART, True),
-        (RARE_MERGED, RARE_MERGED, True),
-        (APART, RARE_MERGED, False),
-        (RARE_MERGED, APART, False),
-    ],
-)
-def test_merged_classes_must_be_those_predicted(predicted, measured, agree):
-    assert merges_as_predicted(run(geometry(predicted), geometry(measured))) is agree
-
-
-def test_classes_predicted_apart_by_less_than_the_tolerance_may_be_measured_either_way():
-    near = np.diag([3.0, 3.0, 0.02, 0.0])
-    predicted = geometry(near, merged=[])
-    assert merges_as_predicted(run(predicted, geometry(near)))
-    assert merges_as_predicted(run(predicted, geometry(near, merged=[])))
-    assert not merges_as_predicted(run(predicted, geometry(near, merged=[[0, 1]])))
 
 
 def failed(stored: Run) -> list[str]:

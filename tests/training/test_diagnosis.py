@@ -154,10 +154,10 @@ def test_noise_about_complete_collapse_is_no_block_structure():
 
 def test_merges_against_the_prediction_are_found_in_both_directions():
     apart, merged = solution(lambda_z=3e-3).geometry, solution(lambda_z=9e-3).geometry
-    (early,) = find_unexpected_merges(predicted=apart, measured=merged)
+    (early,) = find_unexpected_merges(lp.compare(apart, merged))
     assert early.code == "unexpected-merge"
     assert "classes [5, 6, 7, 8, 9] have merged" in early.message
-    (late,) = find_unexpected_merges(predicted=merged, measured=apart)
+    (late,) = find_unexpected_merges(lp.compare(merged, apart))
     assert late.code == "missing-merge"
     assert "classes [5, 6, 7, 8, 9] were predicted to merge" in late.message
 
@@ -167,4 +167,4 @@ def test_just_below_the_threshold_both_verdicts_of_a_measurement_are_accepted():
     assert predicted.merged == []
     measured = lp.Geometry(predicted.counts, predicted.class_means, predicted.classifier)
     assert measured.merged == [[5, 6, 7, 8, 9]]
-    assert find_unexpected_merges(predicted, measured) == []
+    assert find_unexpected_merges(lp.compare(predicted, measured)) == []

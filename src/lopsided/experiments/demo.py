@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lopsided.comparison import COLLAPSED_NC1
 from lopsided.counts import format_counts
-from lopsided.experiments.checks import Check, merges_as_predicted, name_groups
+from lopsided.experiments.checks import Check, name_groups
 from lopsided.experiments.files import writable_folder
 from lopsided.experiments.record import Run
 from lopsided.geometry import Geometry
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Relative Frobenius error of the mean logits that the demo allows itself where no class is to merge.
 LARGEST_ERROR = 0.04
-#: NC1 that ends the terminal phase, as far as any class is left.
-LARGEST_NC1 = 1e-2
 #: Called as ``progress(stage, done, total)``, often.
 DemoProgress = Callable[[str, int, int], None]
 
@@ -168,14 +167,14 @@ def judge(run: Run) -> list[Check]:
             "merged as predicted",
             name_groups(run.predicted.merged, names),
             name_groups(run.measured.merged, names),
-            merges_as_predicted(run),
+            run.comparison.same_merged,
         ),
     ]
     if run.predicted.rank > 0:
         nc1 = run.measures["nc1_rank_aware"]
         found = "no value" if nc1 is None else f"NC1 {nc1:.2g}"
-        small = nc1 is not None and nc1 < LARGEST_NC1
-        checks.append(Check(run.name, "each class collapses", f"NC1 below {LARGEST_NC1:g}", found, small))
+        small = nc1 is not None and nc1 < COLLAPSED_NC1
+        checks.append(Check(run.name, "each class collapses", f"NC1 below {COLLAPSED_NC1:g}", found, small))
     if not run.predicted.merged:
         error = run.comparison["mean_logits"].relative_error
         target, found = f"at most {_percent(LARGEST_ERROR)} off", f"{_percent(error)} off"

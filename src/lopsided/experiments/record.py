@@ -9,14 +9,16 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lopsided.comparison import Comparison, compare
 from lopsided.experiments.files import writable_folder, write_atomically
-from lopsided.geometry import Comparison, Geometry, compare
+from lopsided.geometry import Geometry
 
 #: Name of the readable half of a stored run; it names the file that holds the arrays.
 DOCUMENT = "run.json"
@@ -94,7 +96,7 @@ class Run:
             if entry.name not in _GEOMETRIES:
                 object.__setattr__(self, entry.name, plain(getattr(self, entry.name), entry.name))
 
-    @property
+    @cached_property
     def comparison(self) -> Comparison:
         """The two geometries side by side."""
         return compare(self.predicted, self.measured)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lopsided.experiments.checks import merges_as_predicted
+from lopsided.comparison import COLLAPSED_NC1
 from lopsided.experiments.record import Run
 from lopsided.geometry import Array, Geometry
 from lopsided.report import wording
@@ -16,9 +16,6 @@ from lopsided.report.canvas import NAMED, PALETTE, display_order, new_figure, sy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-#: NC1 below this counts as collapsed: the terminal phase of training.
-TERMINAL_NC1 = 1e-2
 
 
 def figure_training(runs: Sequence[Run]) -> Figure:
@@ -55,7 +52,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
         _line(accuracy, run, lambda row: row.get("train_accuracy"), label=label, **style)
         _line(excess, run, _excess(run), label=label, **style)
     variability.set_yscale("log")
-    variability.axhline(TERMINAL_NC1, color="#808080", linewidth=0.8)
+    variability.axhline(COLLAPSED_NC1, color="#808080", linewidth=0.8)
     variability.set_title("NC1 in the directions that are left", fontsize=10)
     accuracy.set_ylim(-0.02, 1.03)
     accuracy.set_title("training accuracy", fontsize=10)
@@ -89,8 +86,8 @@ def _line(axes: Axes, run: Run, value: Callable[[dict[str, Any]], float | None],
 
 def _training_story(runs: Sequence[Run]) -> str:
     final = [run.measures.get("nc1_rank_aware") for run in runs if run.predicted.rank > 0]
-    reached = sum(value is not None and value <= TERMINAL_NC1 for value in final)
-    return f"Training: {reached} of {len(final)} networks with classes left end with NC1 below {TERMINAL_NC1:g}"
+    reached = sum(value is not None and value <= COLLAPSED_NC1 for value in final)
+    return f"Training: {reached} of {len(final)} networks with classes left end with NC1 below {COLLAPSED_NC1:g}"
 
 
 def figure_merged(runs: Sequence[Run]) -> Figure:
@@ -137,7 +134,7 @@ def figure_merged(runs: Sequence[Run]) -> Figure:
     axes.set_ylim(heights[-1] + 0.6, -0.6)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    same = sum(map(merges_as_predicted, runs))
+    same = sum(run.comparison.same_merged for run in runs)
     figure.suptitle(f"Merged classes: predicted and measured agree at {same} of {len(runs)} decays", fontsize=12)
     axes.set_title("one colour and letter: not told apart; white: told apart", fontsize=9, color="#404040")
     return figure

@@ -10,9 +10,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.experiments.checks import Check, merges_as_predicted, name_groups, rank_as_predicted
+from lopsided.comparison import Discrepancy
+from lopsided.experiments.checks import Check, name_groups
 from lopsided.experiments.record import Run, plain
-from lopsided.geometry import Discrepancy
 from lopsided.report import wording
 
 HEADER = ("quantity", "predicted", "measured", "relative error")
@@ -105,8 +105,8 @@ def comparison_rows(run: Run) -> list[Row]:
         predicted, measured = (_root_mean_square(entry, which) for which in ("predicted", "measured"))
         rows.append(Row(label, unit, predicted, measured, _finite(entry.relative_error), _finite(entry.absolute_error)))
     for label, attribute, agrees in (
-        ("rank", "rank", rank_as_predicted(run)),
-        ("merged classes", "merged", merges_as_predicted(run)),
+        ("rank", "rank", comparison.same_rank),
+        ("merged classes", "merged", comparison.same_merged),
     ):
         rows.append(Row(label, "", getattr(run.predicted, attribute), getattr(run.measured, attribute), agrees=agrees))
     return rows
@@ -128,11 +128,8 @@ def _own_logit_rows(run: Run) -> list[Row]:
 
 
 def _root_mean_square(entry: Discrepancy, which: str) -> float | None:
-    value = getattr(entry, which)
-    both = np.isfinite(entry.predicted) & np.isfinite(entry.measured)
-    if entry.name.startswith("cosines"):
-        np.fill_diagonal(both, False)  # as in the errors: always 1
-    return float(np.sqrt(np.mean(value[both] ** 2))) if both.any() else None
+    values = getattr(entry, which)[entry.compared]
+    return float(np.sqrt(np.mean(values**2))) if values.size else None
 
 
 def _finite(value: float) -> float | None:

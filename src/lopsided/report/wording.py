@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.experiments.checks import merges_as_predicted
 from lopsided.experiments.record import Run
 from lopsided.geometry import Geometry
 
@@ -91,7 +90,7 @@ def outcome(run: Run) -> str:
     'every class is kept apart, as predicted'
     """
     seen, expected = state(run.measured), state(run.predicted)
-    return f"{seen}, as predicted" if merges_as_predicted(run) else f"{seen}, but the prediction is: {expected}"
+    return f"{seen}, as predicted" if run.comparison.same_merged else f"{seen}, but the prediction is: {expected}"
 
 
 def state(geometry: Geometry) -> str:

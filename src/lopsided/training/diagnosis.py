@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array, Geometry, merged_classes
+from lopsided.comparison import COLLAPSED_NC1, Comparison, compare
+from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array, Geometry
 
-#: NC1 below which the samples of a class count as collapsed.
-COLLAPSED = 1e-2
 #: NC1 still falls when it lost more than this share over the last quarter of the epochs.
 STILL_FALLING = 0.2
 #: Share by which the objective may end above the lowest value it had once the decays were raised.
@@ -90,7 +89,7 @@ def diagnose(
         *find_missing_collapse(history),
         *(find_excess(history, optimum) if optimum is not None else ()),
         *find_unexpected_blocks(predicted, measured),
-        *find_unexpected_merges(predicted, measured),
+        *find_unexpected_merges(compare(predicted, measured)),
     )
 
 
@@ -138,10 +137,10 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
     NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer
     """
     last = history[-1]
-    if last["rank"] == 0 or (last["nc1_rank_aware"] is not None and last["nc1_rank_aware"] < COLLAPSED):
+    if last["rank"] == 0 or (last["nc1_rank_aware"] is not None and last["nc1_rank_aware"] < COLLAPSED_NC1):
         return []
     value = math.inf if last["nc1_rank_aware"] is None else last["nc1_rank_aware"]
-    seen = f"NC1 is {value:.3g} after {last['epoch']} epochs, above {COLLAPSED:g}"
+    seen = f"NC1 is {value:.3g} after {last['epoch']} epochs, above {COLLAPSED_NC1:g}"
     earlier = next(row for row in history if row["epoch"] >= 0.75 * last["epoch"])
     before = earlier["nc1_rank_aware"]
     if before is not None and value < (1 - STILL_FALLING) * before:
@@ -211,41 +210,28 @@ def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Find
     return [Finding("unexpected-blocks", message, f"{order}, else train longer")]
 
 
-def find_unexpected_merges(predicted: Geometry, measured: Geometry) -> list[Finding]:
-    """Classes that merged against the prediction, or were to merge and have not.
-
-    A prediction just short of a merge may be measured as merged, since a measurement needs a tolerance: both the exact
-    groups and those within the tolerance are accepted.
+def find_unexpected_merges(comparison: Comparison) -> list[Finding]:
+    """Classes that merged against the prediction, or were to merge and have not, by the rule of ``Comparison``.
 
     Examples
     --------
     >>> import numpy as np
-    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
-    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
-    >>> print(find_unexpected_merges(predicted, measured)[0])
+    >>> import lopsided as lp
+    >>> predicted = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    >>> measured = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
+    >>> print(find_unexpected_merges(lp.compare(predicted, measured))[0])
     classes [2, 3] have merged, though the prediction keeps them apart; raise the decays more slowly (a longer ramp from
     a smaller start), or train longer
     """
-    present = predicted.counts > 0
-    within_tolerance = merged_classes(predicted.mean_logits, present, absolute=True)
-    exact, found = _pairs(predicted.merged), _pairs(measured.merged)
     findings = []
-    if excess := found - exact - _pairs(within_tolerance):
-        findings.append(
-            Finding(
-                "unexpected-merge",
-                f"classes {_classes(excess)} have merged, though the prediction keeps them apart",
-                "raise the decays more slowly (a longer ramp from a smaller start), or train longer",
-            )
-        )
-    if missing := exact - found:
-        findings.append(
-            Finding(
-                "missing-merge",
-                f"classes {_classes(missing)} were predicted to merge and have not",
-                "train longer, or check that the decays are those of the prediction",
-            )
-        )
+    if pairs := comparison.unexpected_merges:
+        message = f"classes {_classes(pairs)} have merged, though the prediction keeps them apart"
+        remedy = "raise the decays more slowly (a longer ramp from a smaller start), or train longer"
+        findings.append(Finding("unexpected-merge", message, remedy))
+    if pairs := comparison.missing_merges:
+        message = f"classes {_classes(pairs)} were predicted to merge and have not"
+        remedy = "train longer, or check that the decays are those of the prediction"
+        findings.append(Finding("missing-merge", message, remedy))
     return findings
 
 
@@ -263,11 +249,7 @@ def _block_average(matrix: Array, counts: np.ndarray[Any, Any]) -> Array:
     return average
 
 
-def _pairs(groups: Sequence[Sequence[int]]) -> set[tuple[int, int]]:
-    return {(low, high) for group in groups for low in group for high in group if low < high}
-
-
-def _classes(pairs: set[tuple[int, int]]) -> list[int]:
+def _classes(pairs: Sequence[tuple[int, int]]) -> list[int]:
     return sorted({index for pair in pairs for index in pair})
 
 
