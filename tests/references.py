@@ -206,17 +206,38 @@ def duality_gap(counts: Array, logits: Array, bias: Array, lambda_z: float, lamb
 
 
 def ufm_by_cvxpy(
-    counts: Array, lambda_z: float, *, bias: bool = True, lambda_b: float = 0.0, solver: str = "CLARABEL"
+    counts: Array,
+    lambda_z: float,
+    *,
+    bias: bool = True,
+    lambda_b: float = 0.0,
+    solver: str = "CLARABEL",
+    weights: Array | None = None,
+    normaliser: float | None = None,
+    smoothing: float = 0.0,
+    offsets: Array | float = 0.0,
+    margins: Array | float = 0.0,
+    scales: Array | float = 1.0,
 ) -> tuple[float, Array, Array]:
-    """Objective, mean logits and bias by a general convex solver on the K × K formulation."""
+    """Objective, mean logits and bias by a general convex solver on the K × K formulation.
+
+    ``offsets`` (K,) are added to the logits inside the loss, ``margins`` (K,) taken off the own ones; ``scales`` (K, K)
+    multiplies logit j of a sample of class k.
+    """
     import cvxpy as cp
 
     counts = np.asarray(counts, dtype=np.float64)
     classes = len(counts)
+    weight = np.ones(classes) if weights is None else np.asarray(weights)
     logits, offset = cp.Variable((classes, classes)), cp.Variable(classes)
-    outputs = logits + cp.reshape(offset, (1, classes), order="C")
-    losses = cp.multiply(counts / counts.sum(), cp.log_sum_exp(outputs, axis=1) - cp.diag(outputs))
-    objective = cp.sum(losses) + lambda_z * cp.normNuc(cp.diag(np.sqrt(counts)) @ logits)
+    outputs = cp.multiply(
+        np.broadcast_to(scales, (classes, classes)), logits + cp.reshape(offset, (1, classes), order="C")
+    )
+    outputs = outputs + np.broadcast_to(offsets, (classes, classes)) - np.diag(np.broadcast_to(margins, classes))
+    targets = (1 - smoothing) * np.eye(classes) + smoothing / classes
+    losses = cp.log_sum_exp(outputs, axis=1) - cp.sum(cp.multiply(targets, outputs), axis=1)
+    share = weight * counts / (counts.sum() if normaliser is None else normaliser)
+    objective = cp.sum(cp.multiply(share, losses)) + lambda_z * cp.normNuc(cp.diag(np.sqrt(counts)) @ logits)
     constraints = [] if bias else [offset == 0]
     if lambda_b:
         objective += lambda_b / 2 * cp.sum_squares(offset)

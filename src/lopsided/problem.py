@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lopsided.counts import format_counts, parse_counts
-from lopsided.losses import LOSSES, CrossEntropy, Loss
+from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, Loss
 
 if TYPE_CHECKING:
     from lopsided.solver import Solution
@@ -33,11 +33,14 @@ class Clusters:
         Classes in each cluster.
     labels : (K,) array of int
         Cluster of each class. Clusters are numbered in the order in which their first class appears.
+    terms : ClassTerms
+        What the loss does to the classes of each cluster: arrays of shape (J,).
     """
 
     counts: NDArray[np.float64]
     sizes: NDArray[np.float64]
     labels: NDArray[np.int64]
+    terms: ClassTerms
 
     @cached_property
     def classes(self) -> list[list[int]]:
@@ -136,6 +139,7 @@ class UFM:
         for name, value in settings.items():
             object.__setattr__(self, name, value)
         self.counts.setflags(write=False)
+        self.loss.terms(self.counts)  # refuses lengths that do not fit the counts
 
     @property
     def num_classes(self) -> int:
@@ -145,19 +149,22 @@ class UFM:
     @property
     def num_samples(self) -> int:
         """Number of samples N."""
-        return int(self.counts.sum())
+        return sum(self.counts.tolist())  # in Python's integers: a thousand counts near the largest pass 2**63
 
     @cached_property
     def clusters(self) -> Clusters:
-        """Classes of equal count, which the optimum treats alike."""
-        values, first, labels = np.unique(self.counts, return_index=True, return_inverse=True)
+        """Classes of equal count to which the loss does the same: the optimum treats them alike."""
+        terms = self.loss.terms(self.counts)
+        table = np.column_stack([self.counts, terms.table()])
+        _, first, labels = np.unique(table, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
-        rank = np.argsort(order)
-        labels = rank[labels]
+        labels = np.argsort(order)[labels.ravel()]
+        first = first[order]
         return Clusters(
-            counts=values[order].astype(np.float64),
+            counts=self.counts[first].astype(np.float64),
             sizes=np.bincount(labels).astype(np.float64),
             labels=labels.astype(np.int64),
+            terms=terms.take(first),
         )
 
     def solve(self, tol: float = 1e-9, max_iterations: int = 200) -> Solution:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lopsided.problem import UFM
-from lopsided.solver.certificate import Certificate, certify
+from lopsided.solver.certificate import Certificate, certify, dual_norm
 from lopsided.solver.newton import Spectrum, Step, newton_step, settle_bias
 from lopsided.solver.reduction import Evaluation, Point, ReducedProblem, coarsen, evaluate, first_guesses, prolong
 from lopsided.solver.solution import Solution
@@ -109,10 +109,20 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     )
 
 
+def complete_threshold(problem: UFM) -> float:
+    """‖∇f‖_op at Z = 0 and the best biases for it: the λ_z from which on Z = 0 is the optimum."""
+    clusters = problem.clusters
+    bias_decay = problem.lambda_b if problem.bias else None
+    reduced = ReducedProblem(clusters.counts, clusters.sizes, clusters.terms, 1.0, bias_decay)
+    zero = np.zeros(reduced.num_clusters)
+    origin = settle_bias(reduced, Point(np.diag(zero), zero, zero), accuracy=1e-8)
+    return dual_norm(reduced, evaluate(reduced, origin).gradient)
+
+
 def _start(problem: ReducedProblem) -> Point:
     """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
     if problem.num_clusters <= SMALL:
-        guesses = [settle_bias(problem, guess, evaluate) for guess in first_guesses(problem)]
+        guesses = [settle_bias(problem, guess) for guess in first_guesses(problem)]
         return min(guesses, key=lambda guess: _objective(problem, guess)) if len(guesses) > 1 else guesses[0]
     coarse, groups = coarsen(problem, max(SMALL // 2, problem.num_clusters // COARSENING))
     outcome = _solve_from(coarse, _start(coarse), COARSE_TOLERANCE, max_iterations=50)
@@ -127,8 +137,10 @@ def _objective(problem: ReducedProblem, point: Point) -> float:
 
 def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_iterations: int) -> _Outcome:
     """Iterate until the gap is below ``tolerance`` of the objective, or float64 gives no more."""
-    # 1/L for L = 1/(2Nλ), the largest curvature of a softmax in the coordinates of A, in units of λ
-    step_size = 2 * problem.num_samples * problem.decay
+    # 1/L for the largest curvature L = wδ²/(2Nλ) of a softmax in the coordinates of A, in units of λ
+    terms = problem.terms
+    largest = float(np.max(terms.weights * terms.row_scales**2) * np.max(terms.column_scales) ** 2)
+    step_size = 2 * terms.normaliser * problem.decay / largest
     iterate = _proximal_step(evaluate(problem, start), step_size)
     best: _Outcome | None = None
     lowest, previous, waited = float("inf"), 0.0, 0
@@ -197,7 +209,7 @@ def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
     spectrum = Spectrum(left, values[values > noise], right.T)
     others = np.maximum(problem.sizes - 1, 1.0)
     within = point.within - step_size * (gradient.within / others + 1)
-    # separable clusters stay apart at the optimum however close the call: keep them off zero, Newton does the rest
-    within = np.where(problem.separable, np.maximum(within, 0.5 * point.within), 0.0)
+    # clusters known to stay apart do so however close the call: keep them off zero, Newton does the rest
+    within = np.where(problem.separable, np.maximum(within, np.where(problem.separate, 0.5 * point.within, 0.0)), 0.0)
     new = Point(spectrum.matrix, within, point.bias)
     return _Iterate(evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within))

@@ -3,7 +3,7 @@ r"""The duality gap: how far from the optimum any point can be at most.
 For cross-entropy the dual variables are probabilities p' that keep ‖(I − P') D^{1/2}‖_op ≤ Nλ (and, with a free bias,
 P'π = π). Any point gives such p' from its own softmax: mass is moved, where the bias is free, until the class totals
 are right, and then everything is mixed with the labels, p' = t p + (1 − t) e, until the norm fits. Fenchel's inequality
-then gives the gap as a sum of three terms that are never negative,
+then gives the gap as a sum of three terms that are never negative (e stands for the loss's targets),
 
     gap/λ = Σ_j w_j KL(p'_j ‖ p_j) + (‖A‖_* + ⟨G', A⟩) + ½‖√β b + g'/√β‖²,
 
@@ -82,6 +82,7 @@ def certify_logits(problem: UFM, mean_logits: ArrayLike, bias: ArrayLike | None 
     each = ReducedProblem(
         problem.counts.astype(np.float64),
         np.ones(classes),
+        problem.loss.terms(problem.counts),
         problem.lambda_z,
         problem.lambda_b if problem.bias else None,
     )
@@ -104,13 +105,12 @@ def certify(evaluation: Evaluation, nuclear_norm: float) -> Certificate:
     probabilities, own, gradient = evaluation.probabilities, evaluation.own, evaluation.gradient
     if problem.bias_decay == 0:
         probabilities, own = _balance(evaluation)
-        gradient = problem.pull_back(problem.weights[:, None] * probabilities)
+        gradient = problem.pull_back(problem.weights[:, None] * (probabilities - problem.targets))
     norm = dual_norm(problem, gradient)
     mix = min(1.0, 1.0 / norm) if norm > 0 else 1.0
-    mixed_own = mix * own + (1 - mix)
-    divergence = mixed_own * np.log(mixed_own / evaluation.own) + _relative_entropy(
-        mix * probabilities, evaluation.probabilities
-    )
+    mixed_own = mix * own + (1 - mix) * (1 - problem.targets.sum(axis=1))
+    mixed = mix * probabilities + (1 - mix) * problem.targets
+    divergence = mixed_own * np.log(mixed_own / evaluation.own) + _relative_entropy(mixed, evaluation.probabilities)
     pairing = float(np.sum(gradient.between * point.between) + gradient.within @ point.within)
     gap = max(0.0, float(problem.weights @ divergence)) + max(0.0, nuclear_norm + mix * pairing)
     if problem.bias_decay:
@@ -145,12 +145,13 @@ def _balance(evaluation: Evaluation) -> tuple[Array, Array]:
     classes predicted too seldom, in proportion to what they lack. Probabilities stay non-negative and rows keep sum 1.
     """
     problem = evaluation.problem
-    excess = evaluation.gradient.bias
+    weights = problem.weights * problem.terms.row_scales
+    excess = evaluation.gradient.bias / problem.terms.column_scales
     probabilities, own = evaluation.probabilities.copy(), evaluation.own.copy()
     lacking = np.maximum(-excess, 0.0)
     if not lacking.any():
         return probabilities, own
-    totals = problem.weights @ probabilities + problem.weights * own
+    totals = weights @ probabilities + weights * own
     share = np.clip(np.maximum(excess, 0.0) / totals, 0.0, 1.0)
     freed = probabilities @ share + own * share
     probabilities *= 1 - share

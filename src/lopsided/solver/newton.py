@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, centred, diagonal
+from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, centred, diagonal, evaluate
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +59,18 @@ def bias_curvature(evaluation: Evaluation) -> Array:
     problem = evaluation.problem
     mass = evaluation.probabilities.copy()
     diagonal(mass)[:] += evaluation.own
-    laplacian: Array = -(mass.T * problem.weights) @ mass
+    laplacian: Array = -(mass.T * (problem.weights * problem.terms.row_scales**2)) @ mass
     diagonal(laplacian)[:] = 0.0
-    diagonal(laplacian)[:] = -laplacian.sum(axis=1) + problem.bias_weights
+    diagonal(laplacian)[:] = -laplacian.sum(axis=1)
+    laplacian *= np.outer(problem.terms.column_scales, problem.terms.column_scales)
+    diagonal(laplacian)[:] += problem.bias_weights
     return laplacian
 
 
 def _bias_solver(problem: ReducedProblem, hessian: Array) -> Callable[[Array], Array]:
-    """Solves with the biases' Hessian, in the space of biases that sum to zero over the classes."""
-    size = float(np.trace(hessian)) / problem.num_clusters / float(np.sum(problem.sizes**2)) * problem.num_clusters
-    hessian = hessian + size * np.outer(problem.sizes, problem.sizes)  # a common shift changes nothing: pin it
+    """Solves with the biases' Hessian, in the space of biases without the shift that no loss sees."""
+    pin = problem.sizes / problem.terms.column_scales
+    hessian = hessian + float(np.trace(hessian)) / float(pin @ pin) * np.outer(pin, pin)
     stretch = 1 / np.sqrt(np.maximum(diagonal(hessian), np.finfo(float).tiny))
     balanced = stretch[:, None] * hessian * stretch[None, :]
     diagonal(balanced)[:] = 1 + 8 * problem.num_clusters * np.finfo(float).eps
@@ -81,19 +83,20 @@ def _bias_solver(problem: ReducedProblem, hessian: Array) -> Callable[[Array], A
     return solve
 
 
-def settle_bias(
-    problem: ReducedProblem, point: Point, evaluate: Callable[[ReducedProblem, Point], Evaluation]
-) -> Point:
-    """The point with nearly the best biases for its logits: damped Newton steps, each one J × J inverse."""
+def settle_bias(problem: ReducedProblem, point: Point, accuracy: float = 0.1) -> Point:
+    """The point with nearly the best biases for its logits: damped Newton steps, each one J × J inverse.
+
+    ``accuracy`` is the length of the last step, in nats; Newton's error after it is about its square.
+    """
     if not problem.has_bias:
         return point
-    for _ in range(60):
+    for _ in range(200):
         evaluation = evaluate(problem, point)
         gradient = evaluation.gradient.bias + problem.bias_weights * point.bias
         step = -_bias_solver(problem, bias_curvature(evaluation))(gradient)
         length = float(np.ptp(step))
         point = Point(point.between, point.within, point.bias + _damping(length) * step)
-        if length < 0.1:
+        if length < accuracy:
             break
     return point
 
@@ -122,7 +125,7 @@ class _LossCurvature:
         self.other = evaluation.probabilities.sum(axis=1) - self.same
         self.active = problem.separable & (evaluation.point.within > 0)
         # the direction of ``within`` in a row of margins: −beta off the diagonal, −gamma on it
-        self.beta, self.gamma = problem.within_scale, 1 / problem.root_counts
+        self.beta, self.gamma = problem.within_scale, problem.separation_scale
         same, other, beta, gamma = self.same, self.other, self.beta, self.gamma
         self.centre = -(beta * other + gamma * same)
         pivot = problem.weights * (
@@ -135,10 +138,11 @@ class _LossCurvature:
     def _bias_elimination(self) -> Callable[[Array], Array]:
         hessian = bias_curvature(self.evaluation)
         if self.active.any():
-            coupling = self.evaluation.dual * (-self.beta - self.centre)[:, None]
+            terms = self.problem.terms
+            coupling = self.evaluation.curvature * (terms.row_scales * (-self.beta - self.centre))[:, None]
             diagonal(coupling)[:] = 0.0
             diagonal(coupling)[:] = -coupling.sum(axis=1)
-            coupling = coupling[self.active]
+            coupling = (coupling * terms.column_scales)[self.active]
             hessian -= (coupling.T / self.pivot[self.active]) @ coupling
         return _bias_solver(self.problem, hessian)
 
@@ -149,16 +153,16 @@ class _LossCurvature:
         diagonal(margins)[:] = 0.0
         return margins
 
-    @staticmethod
-    def bias_margins(bias: Array) -> Array:
+    def bias_margins(self, bias: Array) -> Array:
         """Change of the margins with a change of the biases."""
-        result: Array = bias[None, :] - bias[:, None]
+        scaled = bias * self.problem.terms.column_scales
+        result: Array = (scaled[None, :] - scaled[:, None]) * self.problem.terms.row_scales[:, None]
         return result
 
-    @staticmethod
-    def bias_part(dual: Array) -> Array:
+    def bias_part(self, dual: Array) -> Array:
         """The adjoint of :meth:`bias_margins`."""
-        result: Array = dual.sum(axis=0) - dual.sum(axis=1)
+        rows = self.problem.terms.row_scales
+        result: Array = self.problem.terms.column_scales * (rows @ dual - rows * dual.sum(axis=1))
         return result
 
     def apply(self, margins: Array) -> tuple[Array, Array]:
@@ -172,14 +176,15 @@ class _LossCurvature:
         share = np.where(self.active, pull / self.pivot, 0.0)
         margins -= (mean + share * (-self.beta - self.centre))[:, None]
         diagonal(margins)[:] = same - mean - share * (-self.gamma - self.centre)
-        margins *= self.evaluation.dual
+        margins *= self.evaluation.curvature
         return margins, pull
 
     def eliminated_gradient(self) -> tuple[Array, Array | None]:
         """Gradient in ``between`` once ``within`` and the biases respond at their best, and the biases' own step."""
         share = np.where(self.active, self.within_gradient / self.pivot, 0.0)
-        dual = self.evaluation.dual * (1 + share * (self.beta + self.centre))[:, None]
-        diagonal(dual)[:] = diagonal(self.evaluation.dual) * (1 + share * (self.gamma + self.centre))
+        response = self.evaluation.curvature * (share * (self.beta + self.centre))[:, None]
+        diagonal(response)[:] = diagonal(self.evaluation.curvature) * (share * (self.gamma + self.centre))
+        dual = self.evaluation.dual + response
         if self.solve_bias is None:
             return self.problem.pull_back(dual).between, None
         pulled = self.problem.pull_back(dual)
@@ -210,7 +215,7 @@ class _LossCurvature:
     def entry_curvature(self) -> Array:
         """(J, J) curvature of each entry of ``between`` by itself, for the preconditioner."""
         weights, same, other = self.problem.weights, self.same, self.other
-        entries: Array = self.problem.scale**2 * self.evaluation.dual
+        entries: Array = self.problem.scale**2 * self.evaluation.curvature
         entries *= 1 - self.evaluation.probabilities
         own = weights * other * (1 - other)
         cross = weights * (self.beta * other * (1 - other) - self.gamma * other * same)

@@ -19,7 +19,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.problem import UFM, Clusters
+from lopsided.losses import ClassTerms
+from lopsided.problem import UFM
 
 Array = NDArray[np.float64]
 
@@ -49,17 +50,19 @@ class ReducedProblem:
     Parameters
     ----------
     counts, sizes : (J,) array
-        Samples in each class of a cluster, and classes in each cluster; sizes need not be whole, since a coarser
-        problem stands for a finer one.
+        Samples in each class of a cluster, and classes in each cluster.
+    terms : ClassTerms
+        What the loss does to the classes of each cluster.
     decay : float
         λ_z.
     bias_decay : float or None
         λ_b; 0 for a free bias, None for no bias.
     """
 
-    def __init__(self, counts: Array, sizes: Array, decay: float, bias_decay: float | None) -> None:
+    def __init__(self, counts: Array, sizes: Array, terms: ClassTerms, decay: float, bias_decay: float | None) -> None:
         self.counts = counts
         self.sizes = sizes
+        self.terms = terms
         self.decay = decay
         self.bias_decay = bias_decay
         self.num_clusters = len(counts)
@@ -67,24 +70,38 @@ class ReducedProblem:
         self.root_counts = np.sqrt(counts)
         self.root_sizes = np.sqrt(sizes)
         #: Weight of a cluster in the loss, over λ.
-        self.weights = sizes * counts / (self.num_samples * decay)
-        #: From an entry of ``between`` to a logit.
-        self.scale = (1 / (self.root_counts * self.root_sizes))[:, None] / self.root_sizes[None, :]
+        self.weights = terms.weights * sizes * counts / (terms.normaliser * decay)
+        rows, columns = terms.row_scales, terms.column_scales
+        #: From an entry of ``between`` to a scaled logit inside the loss.
+        self.scale = (rows / (self.root_counts * self.root_sizes))[:, None] * (columns / self.root_sizes)[None, :]
         self.own_scale = diagonal(self.scale).copy()
-        #: From ``within`` to the own logit.
-        self.within_scale = (1 - 1 / sizes) / self.root_counts
+        #: From ``within`` to the scaled own logit, and to what that has above the others of the cluster.
+        self.separation_scale = rows * columns / self.root_counts
+        self.within_scale = (1 - 1 / sizes) * self.separation_scale
+        #: Margins at zero logits: differences of offsets, and the margin taken off the own logit.
+        self.offsets = terms.offsets[None, :] - (terms.offsets - terms.margins)[:, None]
         #: How many classes an entry of Y stands for; on the diagonal, the *other* classes of the cluster.
         self.multiplicity = np.repeat(sizes[None, :], self.num_clusters, axis=0)
         diagonal(self.multiplicity)[:] = sizes - 1
-        #: Classes of a cluster stay apart exactly where p_own − p_same = 1 − Nλ/√n > 0; this is what is missing from 1.
-        self.shortfall = np.minimum(1.0, self.num_samples * decay / self.root_counts)
-        self.separable = (sizes > 1) & (self.shortfall < 1)
+        #: Probability that the targets give to what an entry of Y stands for.
+        self.targets = self.multiplicity * (terms.smoothing / sizes.sum())
+        #: Classes of a cluster stay apart only where p_own − p_same = 1 − ε − Nλ/(wδ√n) > 0, and without a margin
+        #: exactly there; this is what is missing from 1.
+        step = terms.normaliser * decay / (terms.weights * self.root_counts * rows * columns)
+        self.shortfall = np.minimum(1.0, terms.smoothing + step)
+        self.separable = (sizes > 1) & ((self.shortfall < 1) | (terms.margins > 0))
+        #: Those of which that is known beforehand.
+        self.separate = self.separable & (terms.margins == 0)
+        #: The shift of a sample's logits that no loss sees: zero in the optimum.
+        self.shift = self.root_sizes / columns
+        self.shift /= np.linalg.norm(self.shift)
 
     @classmethod
     def of(cls, problem: UFM) -> ReducedProblem:
         """The reduction of a problem to its clusters."""
         clusters = problem.clusters
-        return cls(clusters.counts, clusters.sizes, problem.lambda_z, problem.lambda_b if problem.bias else None)
+        bias_decay = problem.lambda_b if problem.bias else None
+        return cls(clusters.counts, clusters.sizes, clusters.terms, problem.lambda_z, bias_decay)
 
     @property
     def has_bias(self) -> bool:
@@ -97,12 +114,14 @@ class ReducedProblem:
         return self.sizes * ((self.bias_decay or 0.0) / self.decay)
 
     def margins(self, point: Point) -> Array:
-        """(J, J) logits of the other classes minus the own one, for a sample of each cluster (linear in the point)."""
-        own = diagonal(point.between) * self.own_scale + point.within * self.within_scale + point.bias
+        """(J, J) what a point adds to the logits of the other classes minus the own one, one row a cluster."""
+        columns = self.terms.column_scales
+        bias = point.bias * columns
+        own = diagonal(point.between) * self.own_scale + point.within * self.within_scale + self.terms.row_scales * bias
         margins: Array = point.between * self.scale
-        margins += point.bias
+        margins += self.terms.row_scales[:, None] * bias
         margins -= own[:, None]
-        diagonal(margins)[:] = -point.within / self.root_counts
+        diagonal(margins)[:] = -point.within * self.separation_scale
         return margins
 
     def pull_back(self, dual: Array) -> Point:
@@ -111,8 +130,10 @@ class ReducedProblem:
         other = dual.sum(axis=1) - same
         between = dual * self.scale
         diagonal(between)[:] = -other * self.own_scale
-        within = -(same / self.root_counts + self.within_scale * other)
-        return Point(between, within, (dual.sum(axis=0) - same) - other)
+        within = -(same * self.separation_scale + self.within_scale * other)
+        rows = self.terms.row_scales
+        bias = self.terms.column_scales * ((rows @ dual - rows * same) - rows * other)
+        return Point(between, within, bias)
 
     def nuclear_within(self, within: Array) -> float:
         """The part of ‖A‖_* that lies inside the clusters."""
@@ -124,13 +145,15 @@ class Evaluation:
     """The smooth part of the objective at a point, and its gradient, over λ.
 
     ``probabilities`` (J, J) holds the total mass that a sample gives to the classes an entry of Y stands for, ``own``
-    (J,) the mass on its own class; ``dual`` (J, J) the gradient in Y. The gradient's bias part leaves the penalty out.
+    (J,) the mass on its own class; ``curvature`` (J, J) those masses times the clusters' weights, ``dual`` (J, J) the
+    gradient in Y. The gradient's bias part leaves the penalty out.
     """
 
     problem: ReducedProblem
     point: Point
     probabilities: Array
     own: Array
+    curvature: Array
     dual: Array
     loss: float
     bias_penalty: float
@@ -140,6 +163,7 @@ class Evaluation:
 def evaluate(problem: ReducedProblem, point: Point) -> Evaluation:
     """Value and gradient of the loss at a point: one pass over the J × J margins."""
     margins = problem.margins(point)
+    margins += problem.offsets
     top = np.maximum(margins.max(axis=1), 0.0)
     masses = np.exp(margins - top[:, None])
     masses *= problem.multiplicity
@@ -149,12 +173,17 @@ def evaluate(problem: ReducedProblem, point: Point) -> Evaluation:
     losses = np.where(top == 0, np.log1p(other), top + np.log(own + other))
     total = own + other
     masses /= total[:, None]
-    dual = problem.weights[:, None] * masses
+    curvature = problem.weights[:, None] * masses
+    dual = curvature
+    if problem.terms.smoothing:
+        losses = losses - np.sum(problem.targets * margins, axis=1)
+        dual = problem.weights[:, None] * (masses - problem.targets)
     return Evaluation(
         problem=problem,
         point=point,
         probabilities=masses,
         own=own / total,
+        curvature=curvature,
         dual=dual,
         loss=float(problem.weights @ losses),
         bias_penalty=float(0.5 * problem.bias_weights @ point.bias**2),
@@ -168,17 +197,18 @@ def coarsen(problem: ReducedProblem, num_groups: int) -> tuple[ReducedProblem, N
     Returns
     -------
     coarse : ReducedProblem
-        With at most ``num_groups`` clusters, equally wide in log count, and the same number of samples.
+        With at most ``num_groups`` clusters, equally wide in the log of what keeps a class apart, and as many samples.
     groups : (J,) array of int
         The coarse cluster of each cluster.
     """
-    logarithm = np.log(problem.counts)
+    logarithm = np.log(problem.terms.weights * problem.counts * problem.separation_scale)
     low, high = logarithm.min(), logarithm.max()
     bins = np.minimum((high - logarithm) / (high - low) * num_groups, num_groups - 1).astype(np.int64)
     groups = np.unique(bins, return_inverse=True)[1].astype(np.int64)
     sizes = np.bincount(groups, problem.sizes).astype(np.float64)
     counts = np.bincount(groups, problem.sizes * problem.counts) / sizes
-    return ReducedProblem(counts, sizes, problem.decay, problem.bias_decay), groups
+    terms = problem.terms.average(groups, problem.sizes)
+    return ReducedProblem(counts, sizes, terms, problem.decay, problem.bias_decay), groups
 
 
 def prolong(problem: ReducedProblem, coarse: ReducedProblem, groups: NDArray[np.int64], point: Point) -> Point:
@@ -187,15 +217,20 @@ def prolong(problem: ReducedProblem, coarse: ReducedProblem, groups: NDArray[np.
     Logits between groups carry over; each cluster's own logit is set by its own count through the exact relation
     p_own − p_same = 1 − Nλ/√n.
     """
-    logits = point.between * coarse.scale
+    # plain logits, without the loss's own scales
+    logits = point.between / np.outer(coarse.root_counts * coarse.root_sizes, coarse.root_sizes)
     same = diagonal(logits) - point.within / (coarse.sizes * coarse.root_counts)
     diagonal(logits)[:] = same
     fine = logits[np.ix_(groups, groups)]
     same, bias = same[groups], point.bias[groups]
-    relative = problem.multiplicity * np.exp(fine + bias - (same + bias)[:, None])
-    gap = np.log((1 + (1 - problem.shortfall) * relative.sum(axis=1)) / problem.shortfall)
-    between = fine / problem.scale
-    diagonal(between)[:] = (same + gap / problem.sizes) / problem.own_scale
+    terms = problem.terms
+    inside = terms.row_scales[:, None] * terms.column_scales * (fine + bias) + terms.offsets
+    inside -= diagonal(inside).copy()[:, None]
+    others = np.sum(problem.multiplicity * np.exp(inside), axis=1)
+    ratio = np.log((1 + (1 - problem.shortfall) * others) / problem.shortfall)
+    gap = np.maximum(ratio + terms.margins, 0.0) / (terms.row_scales * terms.column_scales)
+    between = fine * np.outer(problem.root_counts * problem.root_sizes, problem.root_sizes)
+    diagonal(between)[:] = (same + gap / problem.sizes) * problem.root_counts * problem.sizes
     return Point(
         centred(problem, between),
         np.where(problem.separable, problem.root_counts * gap, 0.0),
@@ -204,9 +239,8 @@ def prolong(problem: ReducedProblem, coarse: ReducedProblem, groups: NDArray[np.
 
 
 def centred(problem: ReducedProblem, between: Array) -> Array:
-    """``between`` with logits that sum to zero in every row, as at the optimum: a common shift gains nothing."""
-    unit = problem.root_sizes / np.sqrt(problem.sizes.sum())
-    result: Array = between - np.outer(between @ unit, unit)
+    """``between`` without the shift of each row that the loss does not see: it would cost and gain nothing."""
+    result: Array = between - np.outer(between @ problem.shift, problem.shift)
     return result
 
 
@@ -219,7 +253,7 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
     """
     num_classes = problem.sizes.sum()
     gap = np.log1p(num_classes * (1 - problem.shortfall) / problem.shortfall)
-    stretch = problem.root_counts * gap
+    stretch = (gap + problem.terms.margins) / problem.separation_scale
     one_sided = centred(problem, np.diag(stretch))
     guesses = []
     if problem.bias_decay != 0:
@@ -235,13 +269,13 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
 
 def own_logits(problem: ReducedProblem, point: Point) -> Array:
     """(J,) mean logit of a cluster's classes for themselves, bias left out."""
-    result: Array = diagonal(point.between) * problem.own_scale + point.within * problem.within_scale
+    between = diagonal(point.between) / problem.sizes
+    result: Array = (between + point.within * (1 - 1 / problem.sizes)) / problem.root_counts
     return result
 
 
 __all__ = [
     "Array",
-    "Clusters",
     "Evaluation",
     "Point",
     "ReducedProblem",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,6 +72,24 @@ class Solution:
     problem: UFM
     geometry: Geometry = field(repr=False)
     clusters: list[ClusterSummary] = field(repr=False)
+
+    def probabilities(self, classes: Sequence[int] | None = None) -> Array:
+        """Softmax inside the loss, with its scales, offsets and margins, of the mean logits of some classes.
+
+        Returns
+        -------
+        (len(classes), K) array
+            Row ``i`` is the prediction p for samples of ``classes[i]``.
+        """
+        chosen = np.arange(self.problem.num_classes) if classes is None else np.asarray(classes)
+        terms = self.problem.loss.terms(self.problem.counts)
+        geometry = self.geometry
+        logits = geometry.class_means[chosen] @ geometry.classifier.T + geometry.bias
+        inside = terms.row_scales[chosen, None] * terms.column_scales * logits + terms.offsets
+        inside[np.arange(len(chosen)), chosen] -= terms.margins[chosen]
+        weights = np.exp(inside - inside.max(axis=1, keepdims=True))
+        result: Array = weights / weights.sum(axis=1, keepdims=True)
+        return result
 
     @classmethod
     def of(

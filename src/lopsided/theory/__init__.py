@@ -1,5 +1,5 @@
 """Closed forms."""
 
-from lopsided.theory.thresholds import Thresholds, constant_prediction, thresholds
+from lopsided.theory.thresholds import Thresholds, thresholds
 
-__all__ = ["Thresholds", "constant_prediction", "thresholds"]
+__all__ = ["Thresholds", "thresholds"]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from lopsided.problem import UFM
+from lopsided.solver import complete_threshold
 
 Array = NDArray[np.float64]
 
@@ -42,11 +44,14 @@ class Thresholds:
 def thresholds(problem: UFM) -> Thresholds:
     r"""Thresholds of a problem; they do not depend on its ``lambda_z``.
 
-    Within a cluster of two or more classes of count n the optimum has
-    :math:`p_\text{own}-p_\text{same}=\max(0,1-N\lambda/\sqrt n)`, for any number of clusters and in every bias mode, so
-    its classes merge exactly at :math:`\lambda=\sqrt n/N`. All of Z vanishes exactly where the loss's gradient at Z = 0
-    fits the dual ball, :math:`\|(I-p\mathbf 1^\top)D^{1/2}\|_{op}\le N\lambda`, with p the best constant prediction:
-    uniform without a bias, the class frequencies with a free one, and the root of :math:`p-\pi+\lambda_b b=0` between.
+    Within a cluster of two or more classes of count n the optimum of cross-entropy has
+    :math:`p_\text{own}-p_\text{same}=\max(0,1-N\lambda/\sqrt n)`, for any number of clusters and in every bias mode,
+    so its classes merge exactly at :math:`\lambda=\sqrt n/N`. Class weights w, label smoothing ε and scales δ make that
+    :math:`(1-\varepsilon)w\delta\sqrt n/N` (N the loss's normaliser); logit adjustment leaves it alone; with a margin
+    it depends on the optimum and is found by bracketing a root. All of Z vanishes exactly where the loss's gradient at
+    Z = 0 fits the dual ball: for cross-entropy :math:`\|(I-p\mathbf 1^\top)D^{1/2}\|_{op}\le N\lambda`, with p the
+    best constant prediction: uniform without a bias, the class frequencies with a free one, the root of
+    :math:`p-\pi+\lambda_b b=0` between.
 
     Parameters
     ----------
@@ -66,54 +71,26 @@ def thresholds(problem: UFM) -> Thresholds:
     >>> round(found.complete, 8)
     0.00745356
     """
-    clusters = problem.clusters
-    num_samples = clusters.num_samples
-    within = np.where(clusters.sizes > 1, np.sqrt(clusters.counts) / num_samples, np.nan)
-    # By permutations inside the clusters the matrix splits: √n on what distinguishes classes of one cluster, and a
-    # J × J block on the cluster means.
-    constant = constant_prediction(problem)
-    block = np.diag(np.sqrt(clusters.counts)) - np.outer(
-        np.sqrt(clusters.sizes * clusters.counts), np.sqrt(clusters.sizes) * constant
-    )
-    between = float(np.linalg.norm(block, ord=2)) / num_samples
-    return Thresholds(
-        within=within,
-        complete=float(np.nanmax(np.append(within, between))),
-        counts=clusters.counts,
-    )
+    clusters, terms = problem.clusters, problem.clusters.terms
+    strength = terms.weights * terms.row_scales * terms.column_scales * np.sqrt(clusters.counts) / terms.normaliser
+    within = np.where(clusters.sizes > 1, (1 - terms.smoothing) * strength, np.nan)
+    for cluster in np.flatnonzero((terms.margins > 0) & (clusters.sizes > 1)):
+        within[cluster] = _with_margin(problem, int(cluster), float(strength[cluster]))
+    return Thresholds(within=within, complete=complete_threshold(problem), counts=clusters.counts)
 
 
-def constant_prediction(problem: UFM) -> Array:
-    """(J,) probability that the best constant prediction gives to each class of a cluster."""
-    clusters = problem.clusters
-    frequencies = clusters.counts / clusters.num_samples
-    if not problem.bias:
-        return np.full(clusters.num_clusters, 1 / problem.num_classes)
-    if problem.lambda_b == 0:
-        return frequencies
-    return _softmax(_penalised_bias(frequencies, clusters.sizes, problem.lambda_b), clusters.sizes)
+def _with_margin(problem: UFM, cluster: int, strength: float) -> float:
+    """The λ_z at which 1 − ε + p_same (1 − e^−m) = Nλ/(wδ√n), p_same of the optimum at that very λ_z."""
+    terms = problem.clusters.terms
+    lost = -float(np.expm1(-terms.margins[cluster]))
+    first, second = problem.clusters.classes[cluster][:2]
 
+    def excess(decay: float) -> float:
+        solution = UFM(problem.counts, decay, lambda_b=problem.lambda_b, bias=problem.bias, loss=problem.loss).solve()
+        same = float(solution.probabilities([first])[0, second])
+        return strength * (1 - terms.smoothing + same * lost) - decay
 
-def _penalised_bias(frequencies: Array, sizes: Array, decay: float) -> Array:
-    """The root of softmax(b) − π + λ_b b = 0, by damped Newton steps (a strictly convex problem)."""
-    bias = np.zeros_like(frequencies)
-    for _ in range(200):
-        probability = _softmax(bias, sizes)
-        residual = probability - frequencies + decay * bias
-        # Hessian over classes: diag(p + λ_b) − ppᵀ, inverted by Sherman–Morrison. Its Schur complement
-        # 1 − Σ p²/(p + λ_b) is written as the sum Σ p λ_b/(p + λ_b), which does not cancel when λ_b is small.
-        spread = probability + decay
-        correction = sizes @ (probability * residual / spread) / (sizes @ (probability * decay / spread))
-        step = -(residual + probability * correction) / spread
-        length = float(np.ptp(step))
-        bias = bias + step * (np.log1p(length) / length if length > 0.1 else 1.0)
-        if length < 1e-14 * max(1.0, float(np.ptp(bias))):
-            break
-    return bias
-
-
-def _softmax(bias: Array, sizes: Array) -> Array:
-    """Softmax over classes of biases given by cluster."""
-    weights = np.exp(bias - bias.max())
-    result: Array = weights / (sizes @ weights)
-    return result
+    # p_same lies between 0 and 1/2, since the class shares its mass with at least one other
+    low, high = (1 - terms.smoothing) * strength, (1 - terms.smoothing + 0.5 * lost) * strength
+    root: float = brentq(excess, low, high, rtol=1e-10)
+    return root
