@@ -45,6 +45,10 @@ def test_decays_too_small_or_large_to_multiply():
     assert lp.UFM([2, 1], 1e-200, lambda_w=1e-200).lambda_h == pytest.approx(1e-200)
 
 
+def test_the_number_of_samples_does_not_overflow():
+    assert lp.UFM([2**53] * 1100, 3e-3).num_samples == 1100 * 2**53
+
+
 def test_defaults_are_cross_entropy_with_a_free_bias():
     model = lp.UFM("500x5,100x5", 3e-3)
     assert model.bias

@@ -137,7 +137,7 @@ class CrossEntropy:
         ValueError
             If weights, margins or scales are not one a class.
         """
-        classes, total = len(counts), float(counts.sum())
+        classes, total = len(counts), float(np.sum(counts, dtype=np.float64))
         ones = np.ones(classes)
         for name in ("weights", "margins", "scales"):
             value = getattr(self, name)
