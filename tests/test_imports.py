@@ -18,8 +18,9 @@ ROOMS = (
     "comparison",
     "comparison",
     "problem",
-    "theory",
     "solver",
+    "theory",
+    "data",
     "metrics",
     "training",
     "experiments",
@@ -108,9 +109,12 @@ with contextlib.suppress(SystemExit):
         RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003"),
         RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003 --json"),
         RUN.format(arguments="thresholds --counts 500x5,100x5"),
-        "import lopsided.report, lopsided.experiments",
+        "import lopsided.report, lopsided.experiments.demo",
+        RUN.format(arguments="demo --data nosuch"),
+        RUN.format(arguments="demo --counts 9x11"),
+        RUN.format(arguments="demo --output /proc/self/demo"),
     ],
-    ids=["package", "version", "help", "predict", "predict-json", "thresholds", "report"],
+    ids=["package", "version", "help", "predict", "predict-json", "thresholds", "report", "data", "counts", "output"],
 )
 def test_answers_need_neither_torch_nor_matplotlib(code):
     loaded = loaded_by(code)
