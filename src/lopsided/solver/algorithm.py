@@ -29,14 +29,14 @@ POLISH, CHEAP = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
 #: Products with the Hessian in one Newton step.
-MAX_PRODUCTS = 150
+MAX_PRODUCTS = 60
 #: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the
 #: gap nor, while the tolerance itself is not met, lower the objective.
 PATIENCE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class _Iterate:
+class Iterate:
     """A point that a proximal step returned, with all that the next step needs."""
 
     evaluation: Evaluation
@@ -45,12 +45,15 @@ class _Iterate:
 
     @property
     def objective(self) -> float:
+        """The objective over λ."""
         return self.evaluation.loss + self.evaluation.bias_penalty + self.nuclear_norm
 
 
 @dataclass(frozen=True, eq=False)
-class _Outcome:
-    iterate: _Iterate
+class Outcome:
+    """The best iterate, its certificate and the number of iterations."""
+
+    iterate: Iterate
     certificate: Certificate
     iterations: int
 
@@ -94,8 +97,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
     reduced = ReducedProblem.of(problem)
-    polish = POLISH if reduced.num_clusters <= CHEAP else 1.0
-    outcome = _solve_from(reduced, _start(reduced), polish * tol, max_iterations)
+    outcome = optimum_of(reduced, tol, max_iterations)
     iterate = outcome.iterate
     return Solution.of(
         problem,
@@ -107,6 +109,12 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
         iterations=outcome.iterations,
         exhausted=outcome.iterations >= max_iterations,
     )
+
+
+def optimum_of(problem: ReducedProblem, tol: float = 1e-9, max_iterations: int = 200) -> Outcome:
+    """The optimum of a reduced problem, with the decomposition and gradient it was certified by."""
+    polish = POLISH if problem.num_clusters <= CHEAP else 1.0
+    return _solve_from(problem, _start(problem), polish * tol, max_iterations)
 
 
 def complete_threshold(problem: UFM) -> float:
@@ -135,14 +143,14 @@ def _objective(problem: ReducedProblem, point: Point) -> float:
     return evaluation.loss + evaluation.bias_penalty + nuclear_norm
 
 
-def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_iterations: int) -> _Outcome:
+def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_iterations: int) -> Outcome:
     """Iterate until the gap is below ``tolerance`` of the objective, or float64 gives no more."""
     # 1/L for the largest curvature L = wδ²/(2Nλ) of a softmax in the coordinates of A, in units of λ
     terms = problem.terms
     largest = float(np.max(terms.weights * terms.row_scales**2) * np.max(terms.column_scales) ** 2)
     step_size = 2 * terms.normaliser * problem.decay / largest
     iterate = _proximal_step(evaluate(problem, start), step_size)
-    best: _Outcome | None = None
+    best: Outcome | None = None
     lowest, previous, waited = float("inf"), 0.0, 0
     for iteration in range(1, max_iterations + 1):
         certificate = certify(iterate.evaluation, iterate.nuclear_norm)
@@ -153,7 +161,7 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
         waited = 0 if progress else waited + 1
         lowest = min(lowest, certificate.objective)
         if best is None or certificate.gap < best.certificate.gap:
-            best = _Outcome(iterate, certificate, iteration)
+            best = Outcome(iterate, certificate, iteration)
         relative = certificate.gap / certificate.objective
         if relative <= max(tolerance, ROUNDING) or waited >= PATIENCE:
             break
@@ -166,10 +174,10 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
     return replace(best, iterations=iteration)
 
 
-def _advance(iterate: _Iterate, step: Step, step_size: float) -> _Iterate:
+def _advance(iterate: Iterate, step: Step, step_size: float) -> Iterate:
     """The Newton step at the length that lowers the objective most; a plain proximal step if none lowers it."""
 
-    def attempt(length: float) -> _Iterate:
+    def attempt(length: float) -> Iterate:
         moved = _move(problem, iterate.evaluation.point, step.direction, length)
         return _proximal_step(evaluate(problem, moved), step_size)
 
@@ -199,7 +207,7 @@ def _move(problem: ReducedProblem, point: Point, direction: Point, length: float
     )
 
 
-def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
+def _proximal_step(evaluation: Evaluation, step_size: float) -> Iterate:
     """Gradient step, then soft thresholding of the singular values: this is where the rank is decided."""
     problem, point, gradient = evaluation.problem, evaluation.point, evaluation.gradient
     left, values, right = np.linalg.svd(point.between - step_size * gradient.between)
@@ -212,4 +220,4 @@ def _proximal_step(evaluation: Evaluation, step_size: float) -> _Iterate:
     # clusters known to stay apart do so however close the call: keep them off zero, Newton does the rest
     within = np.where(problem.separable, np.maximum(within, np.where(problem.separate, 0.5 * point.within, 0.0)), 0.0)
     new = Point(spectrum.matrix, within, point.bias)
-    return _Iterate(evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within))
+    return Iterate(evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within))
