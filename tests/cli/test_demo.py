@@ -1,5 +1,6 @@
 """The demo as a user runs it: a real process, on real data, judged by what it leaves behind."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lopsided.experiments import Run
+from lopsided.experiments.recipes import RECIPES
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
 
@@ -73,20 +75,12 @@ def test_the_report_and_the_runs_lie_in_the_folder(demo):
 
 
 def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
-    from lopsided import training
-
-    hasty = {name: _hasty(recipe) for name, recipe in training.RECIPES.items()}
-    monkeypatch.setattr(training, "RECIPES", hasty)
+    hasty = {name: dataclasses.replace(recipe, epochs=2) for name, recipe in RECIPES.items()}
+    monkeypatch.setattr("lopsided.experiments.demo.RECIPES", hasty)
     outcome = call("demo", "--counts", "30x2,6x2", "--output", str(tmp_path / "out"))
     assert outcome.code == 1
     assert "The target does not hold." in outcome.out
     assert "does not hold" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-
-
-def _hasty(recipe):
-    import dataclasses
-
-    return dataclasses.replace(recipe, epochs=2)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +112,22 @@ def test_bad_input(call, tmp_path, monkeypatch, arguments, parts):
 def test_missing_data_say_where_they_were_looked_for(call, tmp_path, monkeypatch):
     monkeypatch.setenv("LOPSIDED_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("lopsided.training.data._DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
+    monkeypatch.setattr("lopsided.data.sources._DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
     outcome = call("demo", "--data", "fashion-mnist", "--output", str(tmp_path / "out"))
     assert outcome.code == 2
     assert "was not found in" in outcome.err
     assert "dataset-fashion-mnist" in outcome.err
+
+
+def test_damaged_data_are_named(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOPSIDED_DATA", str(tmp_path))
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (tmp_path / f"{part}-{kind}-ubyte.gz").write_bytes(b"no gzip")
+    outcome = call("demo", "--data", "fashion-mnist", "--output", str(tmp_path / "out"))
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"lopsided: --data file '{tmp_path}/train-images-idx3-ubyte.gz' must be a whole gzip")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_torch_one_line_says_what_to_install(tmp_path):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from lopsided.experiments.files import writable_folder, write_atomically
+from lopsided.experiments.files import check_writable, writable_folder, write_atomically
 
 
 def test_text_is_utf8(tmp_path):
@@ -39,6 +39,16 @@ def test_folder_that_is_a_file(tmp_path):
 def test_folder_that_takes_no_files():
     with pytest.raises(ValueError, match=r"^output must be a folder that can be written; got '/proc/self'[^\n]*$"):
         writable_folder("/proc/self")
+
+
+def test_a_check_leaves_everything_as_it_was(tmp_path):
+    (tmp_path / "there").mkdir()
+    check_writable(tmp_path / "there")
+    check_writable(tmp_path / "new" / "below")
+    for hopeless in (tmp_path / "new" / ("x" * 300), tmp_path / ("x" * 300) / "below"):
+        with pytest.raises(ValueError, match=r"^output must be a folder that can be written"):
+            check_writable(hopeless)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 def test_folder_is_left_empty(tmp_path):

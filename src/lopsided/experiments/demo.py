@@ -7,21 +7,21 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lopsided.comparison import COLLAPSED_NC1
-from lopsided.counts import format_counts
+from lopsided.counts import format_counts, parse_counts
+from lopsided.data import ImbalancedData
 from lopsided.experiments.checks import Check, name_groups
-from lopsided.experiments.files import writable_folder
+from lopsided.experiments.files import check_writable
+from lopsided.experiments.recipes import RECIPES, Recipe
 from lopsided.experiments.record import Run
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
-
-if TYPE_CHECKING:
-    from lopsided.training import ImbalancedData, Recipe
 
 #: Relative Frobenius error of the mean logits that the demo allows itself where no class is to merge.
 LARGEST_ERROR = 0.04
@@ -62,7 +62,7 @@ def run_demo(
     Parameters
     ----------
     data : str, default "digits"
-        Name of a data set, one of :data:`lopsided.training.DATA_SETS`.
+        Name of a data set that has a recipe.
     counts : str, optional
         Samples in each class; by default those of the data set's recipe, at the recipe's decays. For other counts the
         decays follow from the thresholds; see :func:`decays_to_show`.
@@ -81,28 +81,30 @@ def run_demo(
     ------
     ValueError
         If the data set is unknown or not on this machine, the counts cannot be had from it, the folder cannot be
-        written, or what trains networks is not installed.
+        written, or what trains networks is not installed. All of this is found out before torch is imported.
+    OSError
+        If a run cannot be stored once it is done, as on a full disk; runs stored before are whole.
     """
-    try:
-        from lopsided.training import RECIPES, load_data
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"data cannot be trained on, since {error.name} is not installed; pip install 'lopsided[train]'"
-        ) from None
     if data not in RECIPES:
         raise ValueError(f"data must be one of the known data sets: {', '.join(RECIPES)}; got {data!r}")
+    for package in ("torch", "lightning"):
+        if find_spec(package) is None:
+            raise ValueError(
+                f"data cannot be trained on, since {package} is not installed; pip install 'lopsided[train]'"
+            )
     recipe = RECIPES[data]
-    samples = load_data(data, recipe.counts if counts is None else counts, seed=seed)
-    folder = None if output is None else writable_folder(output)
     if counts is not None:
-        shown = format_counts(samples.counts)
+        shown = format_counts(parse_counts(counts))
         recipe = dataclasses.replace(recipe, counts=shown, lambda_z=decays_to_show(shown, recipe.lambda_b))
+    if output is not None:
+        check_writable(output)
+    samples = recipe.load(seed=seed)
     runs = []
     with _one_thread():
         for name, lambda_z in recipe.lambda_z.items():
             run = _run(name, recipe, samples, lambda_z, seed=seed, progress=progress)
-            if folder is not None:
-                run.save(folder / "runs" / name)
+            if output is not None:
+                run.save(Path(output, "runs", name))
             runs.append(run)
     return Demo(
         title=f"{data}: predicted, trained, measured",

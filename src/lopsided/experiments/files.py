@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -42,6 +43,37 @@ def writable_folder(path: str | Path) -> Path:
             f"output must be a folder that can be written; got {str(folder)!r} ({reason}); choose another"
         ) from None
     return folder
+
+
+def check_writable(path: str | Path) -> None:
+    """Make sure that a folder is there or can be made, and takes files, and leave everything as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        As :func:`writable_folder` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(folder + "/a/b")
+    ...     os.listdir(folder)
+    []
+    """
+    folder = Path(path)
+    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        writable_folder(folder)
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):  # not made, or in use by now
+                place.rmdir()
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:

@@ -3,19 +3,16 @@
 Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 """
 
-from lopsided.training.data import DATA_SETS, ImbalancedData, load_data, sample_indices
+from lopsided.data import ImbalancedData, load_data, sample_indices
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
 from lopsided.training.networks import NETWORKS, FeatureNetwork, FreeFeatures, MultilayerPerceptron, build_network
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
-from lopsided.training.recipes import RECIPES, Recipe
 from lopsided.training.recording import Progress
 from lopsided.training.trainer import TrainingResult, train
 
 __all__ = [
-    "DATA_SETS",
     "NETWORKS",
-    "RECIPES",
     "Decays",
     "Descent",
     "Evaluation",
@@ -25,7 +22,6 @@ __all__ = [
     "ImbalancedData",
     "MultilayerPerceptron",
     "Progress",
-    "Recipe",
     "RegularisedObjective",
     "TrainingResult",
     "build_network",

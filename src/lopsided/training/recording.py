@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lopsided.data import ImbalancedData
 from lopsided.metrics import measure
-from lopsided.training.data import ImbalancedData
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
 from lopsided.training.objective import RegularisedObjective
 

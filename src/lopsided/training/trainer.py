@@ -16,10 +16,10 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from lopsided.data import ImbalancedData
 from lopsided.geometry import Geometry
 from lopsided.metrics import Moments
 from lopsided.problem import UFM
-from lopsided.training.data import ImbalancedData
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.networks import FeatureNetwork
 from lopsided.training.objective import Decays, Descent, RegularisedObjective

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from lopsided.training.idx import read_idx
+from lopsided.data.idx import read_idx
 
 
 def encoded(array):

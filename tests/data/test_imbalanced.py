@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from lopsided.training import DATA_SETS, load_data, sample_indices
+from lopsided.data import DATA_SETS, load_data, sample_indices
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (
     "train-images-idx3-ubyte.gz",

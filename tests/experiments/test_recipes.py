@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import lopsided as lp
-from lopsided.training import RECIPES
+from lopsided.experiments.recipes import RECIPES
 
 RARE, ALL = [[5, 6, 7, 8, 9]], [list(range(10))]
 

@@ -45,7 +45,7 @@ def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
     ...     read_idx(file, dimensions=1)
     array([7, 2, 1], dtype=uint8)
     """
-    name = repr(str(path))
+    name = f"data file {str(path)!r}"
     try:
         with gzip.open(path, "rb") as file:
             content = file.read()

@@ -1,16 +1,19 @@
-"""Tuned settings: for each data set, a network and a descent that reach the terminal phase in seconds on two cores."""
+"""Tuned settings: for each data set, a network and a descent that reach the terminal phase in seconds on two cores.
+
+A recipe is read without torch, and trained with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lopsided.training.data import ImbalancedData, load_data
-from lopsided.training.networks import FeatureNetwork, build_network
-from lopsided.training.recording import Progress
-from lopsided.training.trainer import TrainingResult, train
+from lopsided.data import ImbalancedData, load_data
+
+if TYPE_CHECKING:
+    from lopsided.training import FeatureNetwork, Progress, TrainingResult
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Recipe:
     ramp_start: float
 
     def decays(self, lambda_z: float) -> dict[str, Any]:
-        """Return ``lambda_w``, ``lambda_h`` and ``lambda_b``, as :func:`train` and :class:`lopsided.UFM` take them."""
+        """Return ``lambda_w``, ``lambda_h`` and ``lambda_b``, as ``train`` and :class:`lopsided.UFM` take them."""
         return {
             "lambda_w": lambda_z * self.decay_ratio,
             "lambda_h": lambda_z / self.decay_ratio,
@@ -66,16 +69,18 @@ class Recipe:
         }
 
     def descent(self) -> dict[str, Any]:
-        """Return the settings of the descent, as :func:`train` takes them."""
+        """Return the settings of the descent, as ``train`` takes them."""
         names = ("epochs", "batch_size", "learning_rate", "ramp", "ramp_start")
         return {name: getattr(self, name) for name in names}
 
     def load(self, *, seed: int = 0, root: str | None = None) -> ImbalancedData:
-        """Load the data in the recipe's counts; see :func:`load_data`."""
+        """Load the data in the recipe's counts; see :func:`lopsided.data.load_data`."""
         return load_data(self.data, self.counts, seed=seed, root=root)
 
     def network(self, data: ImbalancedData, *, seed: int = 0) -> FeatureNetwork:
         """Build the recipe's network for the data, with the initial weights of a seed."""
+        from lopsided.training import build_network
+
         return build_network("mlp", data.input_shape, data.num_classes, hidden=self.hidden, dim=self.dim, seed=seed)
 
     def train(
@@ -98,6 +103,8 @@ class Recipe:
         -------
         TrainingResult
         """
+        from lopsided.training import train
+
         network = self.network(data, seed=seed)
         return train(network, data, **self.decays(lambda_z), **self.descent(), seed=seed, progress=progress)
 
