@@ -15,7 +15,7 @@ from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, Loss
 
 if TYPE_CHECKING:
     from lopsided.solver import Solution
-    from lopsided.theory import Thresholds
+    from lopsided.theory import CriticalDecay, Thresholds
 
 #: λ_z may differ from √(λ_w λ_h) by this relative amount before the three are called contradictory.
 CONSISTENCY_TOLERANCE = 1e-6
@@ -178,6 +178,12 @@ class UFM:
         from lopsided.theory import thresholds
 
         return thresholds(self)
+
+    def critical_path(self) -> list[CriticalDecay]:
+        """The decays at which the rank drops, the largest first; see :func:`lopsided.theory.critical_path`."""
+        from lopsided.theory import critical_path
+
+        return critical_path(self)
 
     def __str__(self) -> str:
         kind = "no bias" if not self.bias else f"λ_b = {self.lambda_b:g}" if self.lambda_b else "free bias"

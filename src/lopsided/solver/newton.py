@@ -116,110 +116,120 @@ class Step:
 
 
 class _LossCurvature:
-    """Second derivative of the loss in the margins, ``within`` eliminated row by row and the biases by one solve."""
+    r"""Second derivative of the loss in ``between``, with ``within`` and the biases at their best response.
+
+    A step of ``between`` and of the scaled biases β = γb changes the margins of row j off the diagonal by
+    S_ji M_ji + ρ_j β_i − own_j, and ``within`` adds −beta there and −gamma on the diagonal. All that couples the entries of
+    a row are a few numbers: ``flow``, the probable change Σ P_ji (S_ji M_ji + ρ_j β_i), and ``own``. So a product reads
+    each J × J array once or twice, beside the four matrix products of the nuclear norm.
+    """
 
     def __init__(self, evaluation: Evaluation) -> None:
         problem = self.problem = evaluation.problem
         self.evaluation = evaluation
-        self.same = diagonal(evaluation.probabilities).copy()
-        self.other = evaluation.probabilities.sum(axis=1) - self.same
+        self.rows, self.columns = problem.terms.row_scales, problem.terms.column_scales
+        self.masses = evaluation.probabilities.copy()
+        self.same = diagonal(self.masses).copy()
+        diagonal(self.masses)[:] = 0.0
+        self.other = self.masses.sum(axis=1)
+        self.slopes = self.masses * problem.scale
+        self.bends = self.slopes * problem.scale
+        self.bends *= problem.weights[:, None]
         self.active = problem.separable & (evaluation.point.within > 0)
-        # the direction of ``within`` in a row of margins: −beta off the diagonal, −gamma on it
-        self.beta, self.gamma = problem.within_scale, problem.separation_scale
-        same, other, beta, gamma = self.same, self.other, self.beta, self.gamma
-        self.centre = -(beta * other + gamma * same)
+        same, other, beta, gamma = self.same, self.other, problem.within_scale, problem.separation_scale
         pivot = problem.weights * (
             beta**2 * other * (1 - other) + gamma**2 * same * (1 - same) - 2 * beta * gamma * other * same
         )
         self.pivot = np.where(self.active, pivot, 1.0)
-        self.within_gradient = evaluation.gradient.within + (problem.sizes - 1)
+        #: What a unit of mean change pulls on ``within``, and what a unit of ``within`` pushes the other margins.
+        self.pull = np.where(self.active, problem.weights * (gamma * same - beta * (1 - other)), 0.0)
+        self.push = beta * (1 - other) - gamma * same
+        self.within_gradient = np.where(self.active, evaluation.gradient.within + (problem.sizes - 1), 0.0)
         self.solve_bias = self._bias_elimination() if problem.has_bias else None
 
     def _bias_elimination(self) -> Callable[[Array], Array]:
         hessian = bias_curvature(self.evaluation)
         if self.active.any():
-            terms = self.problem.terms
-            coupling = self.evaluation.curvature * (terms.row_scales * (-self.beta - self.centre))[:, None]
-            diagonal(coupling)[:] = 0.0
+            coupling = self.masses * (self.rows * self.problem.weights * self.push)[:, None]
             diagonal(coupling)[:] = -coupling.sum(axis=1)
-            coupling = (coupling * terms.column_scales)[self.active]
+            coupling = (coupling * self.columns)[self.active]
             hessian -= (coupling.T / self.pivot[self.active]) @ coupling
         return _bias_solver(self.problem, hessian)
 
-    def margins(self, between: Array) -> Array:
-        """Change of the margins with a change of ``between``."""
-        margins: Array = between * self.problem.scale
-        margins -= (diagonal(between) * self.problem.own_scale)[:, None]
-        diagonal(margins)[:] = 0.0
-        return margins
+    def _shifts(self, flow: Array, own: Array) -> tuple[Array, Array]:
+        """By row: what is added to every change of a margin, and the sum over the row of the resulting dual change."""
+        mean = flow - self.other * own
+        shift = -own - mean + self.pull * mean / self.pivot * self.push
+        return shift, self.problem.weights * (flow + self.other * shift)
 
-    def bias_margins(self, bias: Array) -> Array:
-        """Change of the margins with a change of the biases."""
-        scaled = bias * self.problem.terms.column_scales
-        result: Array = (scaled[None, :] - scaled[:, None]) * self.problem.terms.row_scales[:, None]
+    def _bias_pull(self, shift: Array, total: Array, along: Array | None = None) -> Array:
+        """The biases' part of a dual change: ``along`` is the elementwise product of slopes and ``between``."""
+        weights = self.rows * self.problem.weights
+        pulled = (weights * shift) @ self.masses - self.rows * total
+        if along is not None:
+            pulled = pulled + weights @ along
+        result: Array = self.columns * pulled
         return result
 
-    def bias_part(self, dual: Array) -> Array:
-        """The adjoint of :meth:`bias_margins`."""
-        rows = self.problem.terms.row_scales
-        result: Array = self.problem.terms.column_scales * (rows @ dual - rows * dual.sum(axis=1))
+    def _spread(self, shift: Array, total: Array, bias: Array | None) -> Array:
+        """``between``'s part of a dual change that does not come from ``between`` itself."""
+        result = np.repeat((self.problem.weights * shift)[:, None], len(shift), axis=1)
+        if bias is not None:
+            result += np.outer(self.problem.weights * self.rows, self.columns * bias)
+        result *= self.slopes
+        diagonal(result)[:] = -self.problem.own_scale * total
         return result
 
-    def apply(self, margins: Array) -> tuple[Array, Array]:
-        """The curvature times a change of the margins (overwritten), and its pull on ``within`` before elimination."""
-        weights = self.problem.weights
-        mean = np.einsum("ij,ij->i", self.evaluation.probabilities, margins)
-        same = diagonal(margins).copy()
-        on_same = weights * self.same * (same - mean)
-        on_other = weights * mean * (1 - self.other - self.same) - on_same
-        pull = -(self.gamma * on_same + self.beta * on_other)
-        share = np.where(self.active, pull / self.pivot, 0.0)
-        margins -= (mean + share * (-self.beta - self.centre))[:, None]
-        diagonal(margins)[:] = same - mean - share * (-self.gamma - self.centre)
-        margins *= self.evaluation.curvature
-        return margins, pull
+    def _respond(self, flow: Array, own: Array, bias: Array) -> tuple[Array, Array]:
+        """``flow`` and ``own`` once the biases have moved."""
+        scaled = self.columns * bias
+        return flow + self.rows * (self.masses @ scaled), own + self.rows * scaled
 
     def eliminated_gradient(self) -> tuple[Array, Array | None]:
         """Gradient in ``between`` once ``within`` and the biases respond at their best, and the biases' own step."""
-        share = np.where(self.active, self.within_gradient / self.pivot, 0.0)
-        response = self.evaluation.curvature * (share * (self.beta + self.centre))[:, None]
-        diagonal(response)[:] = diagonal(self.evaluation.curvature) * (share * (self.gamma + self.centre))
-        dual = self.evaluation.dual + response
+        point, gradient = self.evaluation.point, self.evaluation.gradient
+        shift = self.within_gradient / self.pivot * self.push
+        total = self.problem.weights * self.other * shift
+        between = gradient.between + self._spread(shift, total, None)
         if self.solve_bias is None:
-            return self.problem.pull_back(dual).between, None
-        pulled = self.problem.pull_back(dual)
-        bias = -self.solve_bias(pulled.bias + self.problem.bias_weights * self.evaluation.point.bias)
-        dual += self.apply(self.bias_margins(bias))[0]
-        return self.problem.pull_back(dual).between, bias
+            return between, None
+        pulled = gradient.bias + self.problem.bias_weights * point.bias + self._bias_pull(shift, total)
+        bias = -self.solve_bias(pulled)
+        shift, total = self._shifts(*self._respond(np.zeros_like(shift), np.zeros_like(shift), bias))
+        return between + self._spread(shift, total, bias), bias
+
+    def _bias_response(self, along: Array, flow: Array, own: Array) -> Array:
+        assert self.solve_bias is not None
+        return -self.solve_bias(self._bias_pull(*self._shifts(flow, own), along))
 
     def product(self, between: Array) -> Array:
         """Curvature in ``between`` after elimination."""
-        dual, _ = self.apply(self.margins(between))
+        along = self.slopes * between
+        flow, own, bias = along.sum(axis=1), diagonal(between) * self.problem.own_scale, None
         if self.solve_bias is not None:
-            bias = -self.solve_bias(self.bias_part(dual))
-            dual += self.apply(self.bias_margins(bias))[0]
-        return self.problem.pull_back(dual).between
+            bias = self._bias_response(along, flow, own)
+            flow, own = self._respond(flow, own, bias)
+        shift, total = self._shifts(flow, own)
+        result = self._spread(shift, total, bias)
+        result += np.multiply(self.bends, between, out=along)  # zero on the diagonal
+        return result
 
     def response(self, between: Array, bias: Array | None) -> Point:
         """The whole step for a step of ``between``; ``bias`` is the biases' step at ``between`` = 0."""
-        margins = self.margins(between)
-        step = np.zeros_like(self.same)
-        if self.solve_bias is not None and bias is not None:
-            dual, _ = self.apply(margins.copy())
-            step = bias - self.solve_bias(self.bias_part(dual))
-            margins += self.bias_margins(step)
-        _, pull = self.apply(margins)
-        within = np.where(self.active, -(self.within_gradient + pull) / self.pivot, 0.0)
+        along = self.slopes * between
+        flow, own = along.sum(axis=1), diagonal(between) * self.problem.own_scale
+        step = np.zeros_like(own)
+        if bias is not None:
+            step = bias + self._bias_response(along, flow, own)
+            flow, own = self._respond(flow, own, step)
+        within = -(self.within_gradient + self.pull * (flow - self.other * own)) / self.pivot
         return Point(between, within, step)
 
     def entry_curvature(self) -> Array:
         """(J, J) curvature of each entry of ``between`` by itself, for the preconditioner."""
-        weights, same, other = self.problem.weights, self.same, self.other
-        entries: Array = self.problem.scale**2 * self.evaluation.curvature
-        entries *= 1 - self.evaluation.probabilities
-        own = weights * other * (1 - other)
-        cross = weights * (self.beta * other * (1 - other) - self.gamma * other * same)
-        diagonal(entries)[:] = self.problem.own_scale**2 * (own - np.where(self.active, cross**2 / self.pivot, 0.0))
+        entries: Array = self.bends * (1 - self.masses)
+        own = self.problem.weights * self.other * (1 - self.other) - (self.pull * self.other) ** 2 / self.pivot
+        diagonal(entries)[:] = self.problem.own_scale**2 * own
         return entries
 
 
@@ -249,7 +259,7 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
             return centred(evaluation.problem, spectrum.tangent(between))
 
         between, products = _conjugate_gradients(
-            lambda between: spectrum.tangent(curvature.product(between)) + nuclear(between),
+            lambda between: nuclear(between, curvature.product(between)),
             lambda residual: project(precondition(residual)),
             -project(gradient + spectrum.polar),
             tolerance,
@@ -263,13 +273,14 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     return Step(direction, _damping(float(np.max(np.abs(change)))), products)
 
 
-def _nuclear_curvature(evaluation: Evaluation, spectrum: Spectrum) -> Callable[[Array], Array]:
+def _nuclear_curvature(evaluation: Evaluation, spectrum: Spectrum) -> Callable[[Array, Array], Array]:
+    """Adds the nuclear norm's curvature times a tangent matrix to the loss's, and takes the tangent part of the sum."""
     left, right, values, rank = spectrum.left, spectrum.right, spectrum.values, spectrum.rank
     normal = left[:, rank:].T @ evaluation.gradient.between @ right[:, rank:]
     antisymmetric = 1 / (values[:, None] + values[None, :])
     whole = len(left) == rank
 
-    def product(between: Array) -> Array:
+    def product(between: Array, loss_part: Array) -> Array:
         inner = left.T @ between @ right
         result = np.zeros_like(inner)
         result[:rank, :rank] = (inner[:rank, :rank] - inner[:rank, :rank].T) * antisymmetric
@@ -277,7 +288,9 @@ def _nuclear_curvature(evaluation: Evaluation, spectrum: Spectrum) -> Callable[[
             below, beside = inner[rank:, :rank], inner[:rank, rank:]
             result[rank:, :rank] = (below + normal @ beside.T) / values
             result[:rank, rank:] = (beside + below.T @ normal) / values[:, None]
+            result[rank:, rank:] = -left[:, rank:].T @ loss_part @ right[:, rank:]
         lifted: Array = left @ result @ right.T
+        lifted += loss_part
         return lifted
 
     return product
