@@ -142,6 +142,34 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
     assert "torch is not installed; pip install 'lopsided[train]'" in done.stderr
 
 
+_LIMITED = """
+import dataclasses, resource, sys
+from lopsided.cli import main
+from lopsided.experiments import demo
+demo.RECIPES = {name: dataclasses.replace(recipe, epochs=2) for name, recipe in demo.RECIPES.items()}
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+main(["demo", "--counts", "30x2,6x2", "--output", sys.argv[2]])
+"""
+
+
+def test_a_disk_that_fills_up_is_named_in_one_line_and_leaves_files_whole(tmp_path):
+    folder = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, "150000", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == f"lopsided: {folder / 'report.html'}: File too large"
+    assert done.stdout == ""
+    assert sorted(Run.load(path.parent).name for path in folder.rglob("run.json")) == ["above", "below", "between"]
+    pictures = [path.read_bytes() for path in folder.glob("*.png")]
+    assert len(pictures) == 9
+    assert all(picture.endswith(b"IEND\xaeB`\x82") for picture in pictures)
+    assert not (folder / "report.html").exists()
+    assert not list(folder.rglob("*.tmp"))
+
+
 def test_ctrl_c_leaves_finished_runs_whole_and_nothing_half_written(tmp_path):
     folder = tmp_path / "out"
     with subprocess.Popen(

@@ -83,6 +83,16 @@ def test_a_reader_that_has_gone_is_no_error(flags):
     assert (process.returncode, process.stderr) == (141, "")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["thresholds", "--counts", "5x2"], ["thresholds", "--counts", "5x2", "--json"], ["--help"]]
+)
+def test_an_output_that_takes_nothing_is_told_in_one_line(arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (process.returncode, process.stderr) == (2, "lopsided: standard output: No space left on device\n")
+
+
 def test_a_terminal_without_greek_letters_still_gets_its_table():
     process = subprocess.run(
         [PROGRAM, "thresholds", "--counts", "500x5,100x5"],

@@ -1,4 +1,7 @@
+import multiprocessing
 import os
+import resource
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -21,6 +24,29 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_refuses_leaves_the_old_file_and_names_it(tmp_path):
+    path = write_atomically(tmp_path / "a", b"old")
+    with pytest.raises(OSError, match="File too large") as refusal:
+        write_in_a_process_limited_to(1000, path, bytes(1001))
+    assert refusal.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def write_in_a_process_limited_to(size, path, content):
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), resource.setrlimit, (resource.RLIMIT_FSIZE, (size, size))
+    ) as pool:
+        pool.submit(write_atomically, path, content).result()
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    path = tmp_path / "gone" / "a"
+    with pytest.raises(FileNotFoundError) as refusal:
+        write_atomically(path, b"new")
+    assert refusal.value.filename == str(path)
 
 
 def test_others_may_read_what_the_umask_lets_them(tmp_path):

@@ -48,7 +48,8 @@ def _program(
 ) -> None:
     """Predict, measure and prevent the collapse of rare classes in classifiers trained on lopsided data.
 
-    Exit codes: 0 done; 1 done, with a finding to look at; 2 bad input, in one line on standard error.
+    Exit codes: 0 done; 1 done, with a finding to look at; 2 bad input, or a file that cannot be written, in one line on
+    standard error.
     """
 
 
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Raises
     ------
     SystemExit
-        Always, with code 0 (done), 1 (a finding), 2 (bad input), 130 (interrupted) or 141 (nobody reads the output).
+        Always, with code 0 (done), 1 (a finding), 2 (bad input, or a disk that refuses), 130 (interrupted) or 141
+        (nobody reads the output).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -86,10 +88,25 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered has nowhere to go; otherwise the interpreter would complain about it on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush()
         code = BROKEN_PIPE
+    except OSError as error:  # a full disk, a folder that is gone: the machine's doing
+        place = "" if _flush() else "standard output"
+        code = _refuse(": ".join(filter(None, (error.filename or place, error.strerror or str(error)))), 2)
     sys.exit(code)
+
+
+def _flush() -> bool:
+    """Whether standard output takes what is buffered; where it does not, send that nowhere.
+
+    Otherwise the interpreter would try again on its way out, and complain.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _refuse(message: str, code: int) -> int:

@@ -96,7 +96,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     Raises
     ------
     OSError
-        If the disk refuses.
+        If the disk refuses; its ``filename`` is ``path``, whatever step failed.
 
     Examples
     --------
@@ -113,7 +113,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     return target
