@@ -119,9 +119,9 @@ class _LossCurvature:
     r"""Second derivative of the loss in ``between``, with ``within`` and the biases at their best response.
 
     A step of ``between`` and of the scaled biases β = γb changes the margins of row j off the diagonal by
-    S_ji M_ji + ρ_j β_i − own_j, and ``within`` adds −beta there and −gamma on the diagonal. All that couples the entries
-    of a row are two numbers: ``flow``, the expected change Σ P_ji (S_ji M_ji + ρ_j β_i), and ``own``. So a product reads
-    each J × J array once or twice, beside the four matrix products of the nuclear norm.
+    S_ji M_ji + ρ_j β_i − own_j, and ``within`` adds −beta there and −gamma on the diagonal. All that couples the
+    entries of a row are two numbers: ``flow``, the expected change Σ P_ji (S_ji M_ji + ρ_j β_i), and ``own``. So a
+    product reads each J × J array once or twice, beside the four matrix products of the nuclear norm.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
