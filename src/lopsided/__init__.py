@@ -11,7 +11,7 @@ from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy
 from lopsided.problem import UFM, Clusters
 from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve
-from lopsided.theory import Thresholds, thresholds
+from lopsided.theory import CriticalDecay, Thresholds, critical_path, thresholds
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = [
     "ClusterSummary",
     "Clusters",
     "Comparison",
+    "CriticalDecay",
     "CrossEntropy",
     "Discrepancy",
     "Geometry",
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "certify_logits",
     "compare",
+    "critical_path",
     "format_counts",
     "parse_counts",
     "solve",

@@ -1,5 +1,25 @@
 """Closed forms."""
 
+from lopsided.theory.balanced import balanced_optimum
+from lopsided.theory.path import CriticalDecay, critical_path
+from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
+from lopsided.theory.relu_numerical import ReluStationaryPoint, relu_stationary_point
 from lopsided.theory.thresholds import Thresholds, thresholds
+from lopsided.theory.two_clusters import two_class_optimum, two_cluster_optimum, two_cluster_threshold
 
-__all__ = ["Thresholds", "thresholds"]
+__all__ = [
+    "Bracket",
+    "CriticalDecay",
+    "ReluStationaryPoint",
+    "Thresholds",
+    "balanced_optimum",
+    "critical_path",
+    "orthant_norm",
+    "relu_complete_threshold",
+    "relu_optimum",
+    "relu_stationary_point",
+    "thresholds",
+    "two_class_optimum",
+    "two_cluster_optimum",
+    "two_cluster_threshold",
+]
