@@ -83,7 +83,7 @@ class Report:
             "experiment",
             f"objective\n≤ {OBJECTIVE_TOLERANCE:g}",
             f"mean logits\n≤ {LOGIT_TOLERANCE:g}",
-            f"NC1\n≤ {NC1_TOLERANCE:g}",
+            f"rank-aware\nNC1 ≤ {NC1_TOLERANCE:g}",
             "what it shows",
             "expected",
             f"found\n± {SHOWN_TOLERANCE:g}",

@@ -38,6 +38,9 @@ def test_the_target_holds_on_real_digits(demo):
     assert errors["mean logits"] <= 0.04
     assert errors["bias"] <= 0.04
     assert errors["Gram of means"] <= 0.08
+    shown = {row["quantity"]: row["measured"] for row in below["comparison"]}
+    assert shown["NC1, rank-aware"] == below["measures"]["nc1_rank_aware"]
+    assert shown["NC1, the paper's"] == below["measures"]["nc1"]
     merged = [
         next(row for row in run["comparison"] if row["quantity"] == "merged classes") for run in (below, between, above)
     ]
@@ -65,6 +68,8 @@ def test_the_report_and_the_runs_lie_in_the_folder(demo):
     assert names == pictures | {"overview.png", "merged-classes.png", "training.png", "report.html", "runs"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "The target holds: 10 of 10 claims" in page
+    assert "rank-aware NC1 below 0.01" in page
+    assert "<td>NC1, rank-aware</td>" in page
     assert page.count("data:image/png;base64,") == len(pictures) + 3
     for run in json.loads(done.stdout)["runs"]:
         stored = Run.load(folder / "runs" / run["name"])

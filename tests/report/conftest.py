@@ -26,7 +26,7 @@ def digits_run() -> Run:
         digits_geometry(counts),
         digits_geometry(counts, shift=0.01),
         certificate={"objective": 1.0, "gap": 1e-12, "status": "optimal"},
-        measures={"nc1_rank_aware": 0.004},
+        measures={"nc1_rank_aware": 0.004, "nc1": 4e9},
         history=[
             {"epoch": 0, "objective": 3.0, "nc1_rank_aware": 2.0, "train_accuracy": 0.2},
             {"epoch": 10, "objective": 2.0, "nc1_rank_aware": None, "train_accuracy": 0.9},

@@ -80,7 +80,7 @@ def test_training_leaves_gaps_where_a_measure_has_no_value(digits_run, collapsed
     np.testing.assert_array_equal(variability.lines[0].get_ydata(), [2.0, np.nan, 0.004])
     np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), [0.2, 0.9, 1.0])
     np.testing.assert_allclose(excess.lines[0].get_ydata(), [2.0, 1.0, 0.01])
-    assert figure.get_suptitle() == "Training: 1 of 1 networks with classes left end with NC1 below 0.01"
+    assert figure.get_suptitle() == "Training: 1 of 1 networks with classes left end with rank-aware NC1 below 0.01"
     assert to_png(figure).startswith(b"\x89PNG")
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 
@@ -31,6 +32,20 @@ def test_rows_hold_the_comparison(digits_run):
     assert rows["own logit, n = 10"].measured == pytest.approx(own[[0, 3, 4]].mean())
     assert rows["merged classes"].agrees is True
     assert rows["merged classes"].measured == [[3, 4]]
+
+
+def test_nc1_is_named_by_its_convention_and_the_papers_told_only_where_no_direction_is_lost(digits_run, collapsed_run):
+    def nc1(run):
+        return [row.cells(list("abcde")) for row in comparison_rows(run) if "NC1" in row.quantity]
+
+    rank_aware = ("NC1, rank-aware", "0", "0.004", "0.004 off")
+    assert digits_run.measured.rank == 3
+    assert nc1(digits_run) == [rank_aware]
+    apart = dataclasses.replace(digits_run, measured=Geometry([10, 90, 90, 10, 10], np.eye(5), np.eye(5)))
+    assert nc1(apart) == [rank_aware, ("NC1, the paper's", "0", "4e+09", "4e+09 off")]
+    nothing = dataclasses.replace(collapsed_run, measures={"nc1_rank_aware": None})
+    assert nc1(nothing) == [("NC1, rank-aware", "–", "–", "undefined")]
+    assert nc1(collapsed_run) == []
 
 
 def test_long_tails_get_no_row_for_every_count():

@@ -174,9 +174,10 @@ def judge(run: Run) -> list[Check]:
     ]
     if run.predicted.rank > 0:
         nc1 = run.measures["nc1_rank_aware"]
-        found = "no value" if nc1 is None else f"NC1 {nc1:.2g}"
+        found = f"rank-aware NC1 {'undefined' if nc1 is None else format(nc1, '.2g')}"
         small = nc1 is not None and nc1 < COLLAPSED_NC1
-        checks.append(Check(run.name, "each class collapses", f"NC1 below {COLLAPSED_NC1:g}", found, small))
+        target = f"rank-aware NC1 below {COLLAPSED_NC1:g}"
+        checks.append(Check(run.name, "each class collapses", target, found, small))
     if not run.predicted.merged:
         error = run.comparison["mean_logits"].relative_error
         target, found = f"at most {_percent(LARGEST_ERROR)} off", f"{_percent(error)} off"

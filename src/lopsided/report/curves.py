@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def figure_training(runs: Sequence[Run]) -> Figure:
-    """Draw NC1 (rank-aware), accuracy and the objective's distance from the certified optimum over training.
+    """Draw the rank-aware NC1, accuracy and the objective's distance from the certified optimum over training.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Of NC1, the rank-aware form: the others divide by directions in which merged classes differ by noise alone.
+        Of NC1 the rank-aware form, since the others divide by directions in which merged classes differ by noise alone.
         Where nothing is left it has no value, and no line.
 
     Raises
@@ -53,7 +53,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
         _line(excess, run, _excess(run), label=label, **style)
     variability.set_yscale("log")
     variability.axhline(COLLAPSED_NC1, color="#808080", linewidth=0.8)
-    variability.set_title("NC1 in the directions that are left", fontsize=10)
+    variability.set_title("rank-aware NC1: in the directions that are left", fontsize=10)
     accuracy.set_ylim(-0.02, 1.03)
     accuracy.set_title("training accuracy", fontsize=10)
     excess.set_yscale("log")
@@ -86,8 +86,9 @@ def _line(axes: Axes, run: Run, value: Callable[[dict[str, Any]], float | None],
 
 def _training_story(runs: Sequence[Run]) -> str:
     final = [run.measures.get("nc1_rank_aware") for run in runs if run.predicted.rank > 0]
-    reached = sum(value is not None and value <= COLLAPSED_NC1 for value in final)
-    return f"Training: {reached} of {len(final)} networks with classes left end with NC1 below {COLLAPSED_NC1:g}"
+    reached = sum(value is not None and value < COLLAPSED_NC1 for value in final)
+    goal = f"rank-aware NC1 below {COLLAPSED_NC1:g}"
+    return f"Training: {reached} of {len(final)} networks with classes left end with {goal}"
 
 
 def figure_merged(runs: Sequence[Run]) -> Figure:

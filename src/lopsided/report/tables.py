@@ -86,7 +86,8 @@ def comparison_rows(run: Run) -> list[Row]:
     -------
     list of Row
         The own logits of each group of equally common classes, then every quantity of
-        :func:`lopsided.compare`, then rank and merged classes.
+        :func:`lopsided.compare`, then NC1, rank and merged classes. NC1 by the paper's convention, which divides by the
+        spread along every direction, only where the network tells its classes apart in every direction.
 
     Examples
     --------
@@ -104,6 +105,7 @@ def comparison_rows(run: Run) -> list[Row]:
         label, unit = wording.QUANTITIES[name]
         predicted, measured = (_root_mean_square(entry, which) for which in ("predicted", "measured"))
         rows.append(Row(label, unit, predicted, measured, _finite(entry.relative_error), _finite(entry.absolute_error)))
+    rows += _nc1_rows(run)
     for label, attribute, agrees in (
         ("rank", "rank", comparison.same_rank),
         ("merged classes", "merged", comparison.same_merged),
@@ -124,6 +126,18 @@ def _own_logit_rows(run: Run) -> list[Row]:
         off = abs(measured - predicted)
         relative = off / abs(predicted) if predicted else None
         rows.append(Row(f"own logit, n = {count:.0f}", "nats", predicted, measured, relative, off))
+    return rows
+
+
+def _nc1_rows(run: Run) -> list[Row]:
+    predicted = 0.0 if run.predicted.rank > 0 else None  # the optimum has each class in one point
+    complete = run.measured.rank == np.count_nonzero(run.measured.counts) - 1
+    rows = []
+    for name in ("nc1_rank_aware", "nc1") if complete else ("nc1_rank_aware",):
+        if name in run.measures:
+            found = run.measures[name]
+            off = found if predicted is not None else None
+            rows.append(Row(wording.NC1[name], "", predicted, found, absolute_error=off))
     return rows
 
 

@@ -21,6 +21,9 @@ QUANTITIES = {
     "cosines_classifier": ("cosines of classifier", ""),
 }
 
+#: What the conventions of NC1 are called, by their names in :mod:`lopsided.metrics`.
+NC1 = {"nc1_rank_aware": "NC1, rank-aware", "nc1": "NC1, the paper's"}
+
 
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number to a few significant digits; a dash where there is none.

@@ -134,13 +134,13 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
     ...     for epoch, value in [(0, 5.0), (50, 0.5), (75, 0.2), (100, 0.1)]
     ... ]
     >>> print(find_missing_collapse(rows)[0])
-    NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer
+    rank-aware NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer
     """
     last = history[-1]
     if last["rank"] == 0 or (last["nc1_rank_aware"] is not None and last["nc1_rank_aware"] < COLLAPSED_NC1):
         return []
     value = math.inf if last["nc1_rank_aware"] is None else last["nc1_rank_aware"]
-    seen = f"NC1 is {value:.3g} after {last['epoch']} epochs, above {COLLAPSED_NC1:g}"
+    seen = f"rank-aware NC1 is {value:.3g} after {last['epoch']} epochs, above {COLLAPSED_NC1:g}"
     earlier = next(row for row in history if row["epoch"] >= 0.75 * last["epoch"])
     before = earlier["nc1_rank_aware"]
     if before is not None and value < (1 - STILL_FALLING) * before:
