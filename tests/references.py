@@ -246,3 +246,36 @@ def ufm_by_cvxpy(
     if program.status not in ("optimal", "optimal_inaccurate"):
         raise RuntimeError(f"CVXPY ended with status {program.status}")
     return float(program.value), np.asarray(logits.value), np.asarray(offset.value)
+
+
+def relu_ufm(counts: list[int], decay: float, seed: int = 0, bias_decay: float | None = None) -> tuple[float, Array]:
+    """Minimise the unconstrained feature model with features h = v² ≥ 0 in its factors, from a random start, by BFGS.
+
+    Returns the objective and the (K, K) mean logits, row k class k's; without a bias if ``bias_decay`` is None.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    number = len(n)
+    size = number * 2 * number
+
+    def objective(packed: Array) -> tuple[float, Array]:
+        weight, root = packed[:size].reshape(number, -1), packed[size : 2 * size].reshape(number, -1)
+        bias = packed[2 * size :]
+        means = root**2
+        outputs = means @ weight.T + bias
+        probability = softmax_rows(outputs)
+        value = -float(n / n.sum() @ np.log(np.diag(probability)))
+        value += decay / 2 * float(np.sum(weight**2) + n @ np.sum(means**2, axis=1))
+        value += (bias_decay or 0.0) / 2 * float(bias @ bias)
+        residual = (n / n.sum())[:, None] * (probability - np.eye(number))
+        slopes = [
+            residual.T @ means + decay * weight,
+            2 * root * (residual @ weight + decay * n[:, None] * means),
+            residual.sum(axis=0) + bias_decay * bias if bias_decay else np.zeros(number),
+        ]
+        return value, np.concatenate([slope.ravel() for slope in slopes])
+
+    start = np.random.default_rng(seed).normal(size=2 * size + number)
+    start[2 * size :] = 0
+    result = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-10, "maxiter": 3000})
+    weight, root = result.x[:size].reshape(number, -1), result.x[size : 2 * size].reshape(number, -1)
+    return float(result.fun), root**2 @ weight.T

@@ -1,0 +1,198 @@
+r"""Features that end in a ReLU, H ≥ 0: the optimum without a bias, and complete collapse in every bias mode.
+
+What replaces the spectral norm of the dual is its maximum over non-negative directions, :math:`\max_{v\ge0,\|v\|=1}
+\|Gv\|`: the gradient's pull on a new non-negative feature coordinate v. For a feature dimension large enough the
+problem is convex in the mean logits, and a point is optimal exactly where this maximum is at most λ and attained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import wrightomega
+
+from lopsided.geometry import Geometry
+from lopsided.problem import UFM
+from lopsided.theory.assembly import require_cross_entropy
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A number known from both sides.
+
+    Attributes
+    ----------
+    lower, upper : float
+        The number lies between them; equal up to rounding where it is known exactly.
+    """
+
+    lower: float
+    upper: float
+
+
+def relu_optimum(problem: UFM) -> Geometry:
+    r"""The optimum with H ≥ 0 and no bias, for feature dimension d ≥ K: orthogonal class means.
+
+    With :math:`a_k=\log\bigl(\frac{\sqrt{K(K-1)n_k}}{N\lambda_z}-(K-1)\bigr)` where that is positive and 0 otherwise,
+    class k's mean logits are :math:`a_k(e_k-\mathbf 1/K)`: every class stands alone, and class k is lost, with a mean
+    of zero, exactly where :math:`\sqrt{n_k}\le N\lambda_z\sqrt{K/(K-1)}`.
+
+    Parameters
+    ----------
+    problem : UFM
+        With ``bias=False`` and plain cross-entropy.
+
+    Returns
+    -------
+    Geometry
+        With class means (K, K) on the coordinate axes; classes of zero mean are merged, whatever their counts.
+
+    Raises
+    ------
+    ValueError
+        If the problem has a bias, or the loss is not plain cross-entropy.
+
+    Notes
+    -----
+    Dang et al., *Neural Collapse for Cross-entropy Class-Imbalanced Learning with Unconstrained ReLU Features Model*
+    (2024). A short proof: class k's column of I − P is :math:`q_k(e_k-(\mathbf 1-e_k)/(K-1))`, two of them have a
+    negative product, so over non-negative v the maximum of :math:`\|(I-P)D^{1/2}v\|` is the longest single column,
+    :math:`\sqrt{n_k}\,q_k\sqrt{K/(K-1)}=N\lambda_z` for every class that is not lost.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> from lopsided.theory import relu_optimum
+    >>> geometry = relu_optimum(lp.UFM("500x5,100x5", lambda_z=3e-3, bias=False))
+    >>> float(geometry.cosines_means[0, 5])
+    0.0
+    """
+    require_cross_entropy(problem)
+    if problem.bias:
+        raise ValueError(
+            f"problem must have bias=False, for which a closed form is known; got lambda_b={problem.lambda_b:g};"
+            " use relu_stationary_point"
+        )
+    classes, counts = problem.num_classes, problem.counts.astype(np.float64)
+    argument = np.sqrt(classes * (classes - 1) * counts) / (problem.num_samples * problem.lambda_z) - (classes - 1)
+    gaps = np.log(np.maximum(argument, 1.0))
+    # balance λ_w ‖column of W‖² = λ_h n_k ‖h̄_k‖², with a product of a_k
+    ratio = problem.lambda_w * (1 - 1 / classes) / (problem.lambda_h * counts)
+    means = np.diag(np.sqrt(gaps) * ratio**0.25)
+    classifier = (np.eye(classes) - 1 / classes) * (np.sqrt(gaps) / ratio**0.25)
+    lost = np.flatnonzero(gaps == 0).tolist()
+    return Geometry(
+        problem.counts,
+        means,
+        classifier,
+        rank=min(classes - len(lost), classes - 1),
+        merged=[lost] if len(lost) > 1 else [],
+    )
+
+
+def relu_complete_threshold(problem: UFM) -> Bracket:
+    r"""The λ_z at and above which everything collapses with H ≥ 0, in every bias mode.
+
+    .. math:: \lambda_{\max}=\frac1N\max_{v\ge0,\,\|v\|=1}\|(I-p\mathbf 1^\top)D^{1/2}v\|,
+
+    with p the best constant prediction. It is never above the one of unrestricted features, where v may be any vector.
+
+    Parameters
+    ----------
+    problem : UFM
+        With plain cross-entropy. Counts, bias mode and bias decay are read.
+
+    Returns
+    -------
+    Bracket
+        The two ends coincide up to rounding for most counts; for when, see :func:`orthant_norm`.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not plain cross-entropy.
+
+    Notes
+    -----
+    At Z = 0 with its best bias, a feature coordinate v ≥ 0 with weights u changes the objective by ⟨u, Gv⟩ + λ‖u‖‖v‖ to
+    first order: it pays exactly where ‖Gv‖ > λ‖v‖. The problem is convex in Z, so that nothing else can pay.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> from lopsided.theory import relu_complete_threshold
+    >>> round(relu_complete_threshold(lp.UFM("500x5,100x5", 1.0, lambda_b=0.02)).upper, 6)    # 0.007454 with any sign
+    0.006753
+    """
+    require_cross_entropy(problem)
+    residual = np.eye(problem.num_classes) - _constant_prediction(problem)[:, None]
+    norm = orthant_norm(residual * np.sqrt(problem.counts))
+    return Bracket(norm.lower / problem.num_samples, norm.upper / problem.num_samples)
+
+
+def orthant_norm(matrix: Array) -> Bracket:
+    r"""Bounds on :math:`\max\|Gv\|` over unit vectors v ≥ 0.
+
+    Parameters
+    ----------
+    matrix : (p, K) array
+        G.
+
+    Returns
+    -------
+    Bracket
+        ``upper``: the root of the largest eigenvalue of GᵀG with its negative off-diagonal entries set to zero.
+        ``lower``: the best of monotone power iterations from every axis and from the eigenvector of ``upper``. They
+        coincide where no negative entry meets two coordinates of that eigenvector. In general the maximum is a
+        copositive program, which is NP-hard.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> orthant_norm(np.array([[1.0, -1.0], [1.0, -1.0]]))        # its spectral norm is 2
+    Bracket(lower=1.414213562373095, upper=1.414213562373095)
+    """
+    gram = matrix.T @ matrix
+    bound = np.maximum(gram, 0.0)
+    values, vectors = np.linalg.eigh(bound)
+    upper = float(values[-1])
+    lower = 0.0
+    for start in (*np.eye(len(gram)), np.abs(vectors[:, -1])):
+        direction = start
+        for _ in range(500):
+            pulled = np.maximum(gram @ direction, 0.0)
+            length = float(np.linalg.norm(pulled))
+            if length == 0:
+                break
+            moved, direction = float(np.linalg.norm(pulled / length - direction)), pulled / length
+            if moved < 1e-13:
+                break
+        lower = max(lower, float(direction @ gram @ direction))
+    return Bracket(float(np.sqrt(min(lower, upper))), float(np.sqrt(upper)))
+
+
+def _constant_prediction(problem: UFM) -> Array:
+    """(K,) the best prediction that is the same for every sample: p − π + λ_b b = 0 with p = softmax(b)."""
+    frequencies, decay = problem.counts / problem.num_samples, problem.lambda_b
+    if not problem.bias:
+        return np.full(problem.num_classes, 1 / problem.num_classes)
+    if decay == 0:
+        return frequencies
+
+    def prediction(log_partition: float) -> Array:
+        """The root of p + λ_b (log p + s) = π in each class, for a given partition e^s."""
+        result: Array = decay * wrightomega(frequencies / decay - log_partition - np.log(decay))
+        return result
+
+    centre, reach = float(np.log(problem.num_classes)), 1.0
+    while prediction(centre - reach).sum() < 1 or prediction(centre + reach).sum() > 1:
+        reach *= 2
+    root = brentq(lambda s: prediction(s).sum() - 1, centre - reach, centre + reach, xtol=1e-14, rtol=1e-14)
+    found = prediction(float(root))
+    result: Array = found / found.sum()
+    return result
