@@ -174,10 +174,9 @@ def judge(run: Run) -> list[Check]:
     ]
     if run.predicted.rank > 0:
         nc1 = run.measures["nc1_rank_aware"]
-        found = f"rank-aware NC1 {'undefined' if nc1 is None else format(nc1, '.2g')}"
+        found = f"{'undefined' if nc1 is None else format(nc1, '.2g')}, rank-aware"
         small = nc1 is not None and nc1 < COLLAPSED_NC1
-        target = f"rank-aware NC1 below {COLLAPSED_NC1:g}"
-        checks.append(Check(run.name, "each class collapses", target, found, small))
+        checks.append(Check(run.name, "each class collapses", f"NC1 below {COLLAPSED_NC1:g}", found, small))
     if not run.predicted.merged:
         error = run.comparison["mean_logits"].relative_error
         target, found = f"at most {_percent(LARGEST_ERROR)} off", f"{_percent(error)} off"

@@ -79,7 +79,7 @@ def write_report(
         draw("merged-classes", partial(figure_merged, runs), f"Which classes merge at each decay. {told}"),
     ]
     if any(run.history for run in runs):
-        text = "Rank-aware NC1, training accuracy, and the objective's distance from the certified optimum, over training."
+        text = "Rank-aware NC1, accuracy, and the objective's distance from the certified optimum, over training."
         overview.append(draw("training", partial(figure_training, runs), text))
     pictures = {}
     for run in runs:
