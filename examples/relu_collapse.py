@@ -1,8 +1,8 @@
-"""How much of the early complete collapse of real networks do ReLU features explain?
+"""ReLU features explain the early complete collapse of the networks in the paper.
 
 Hong & Ling (JMLR 2024) train networks on 5 classes of 500 and 5 of 100 samples. Their theory, for features of any
-sign, has everything collapse at λ_z = .00745; the networks, whose features end in a ReLU, collapse between .0063 and .0069.
-With H ≥ 0 the model itself collapses at .00675.
+sign, has everything collapse at λ_z = .00745; the networks, whose features end in a ReLU, collapse between .0063 and
+.0069. With H ≥ 0 the model itself collapses at .00675.
 
     python examples/relu_collapse.py
 """

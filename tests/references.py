@@ -279,3 +279,20 @@ def relu_ufm(counts: list[int], decay: float, seed: int = 0, bias_decay: float |
     result = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-10, "maxiter": 3000})
     weight, root = result.x[:size].reshape(number, -1), result.x[size : 2 * size].reshape(number, -1)
     return float(result.fun), root**2 @ weight.T
+
+
+def squared_error_by_cvxpy(counts: Array, lambda_z: float, *, bias: bool) -> tuple[float, Array]:
+    """Objective and mean logits under (1/2N) Σ ‖z_k + b − e_k‖² by a general convex solver."""
+    import cvxpy as cp
+
+    counts = np.asarray(counts, dtype=np.float64)
+    classes = len(counts)
+    logits, offset = cp.Variable((classes, classes)), cp.Variable((1, classes))
+    root = np.diag(np.sqrt(counts))
+    errors = root @ (logits + np.ones((classes, 1)) @ offset - np.eye(classes))
+    objective = cp.sum_squares(errors) / (2 * counts.sum()) + lambda_z * cp.normNuc(root @ logits)
+    program = cp.Problem(cp.Minimize(objective), [] if bias else [offset == 0])
+    program.solve(solver="CLARABEL")
+    if program.status not in ("optimal", "optimal_inaccurate"):
+        raise RuntimeError(f"CVXPY ended with status {program.status}")
+    return float(program.value), np.asarray(logits.value)

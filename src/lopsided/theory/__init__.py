@@ -4,6 +4,7 @@ from lopsided.theory.balanced import balanced_optimum
 from lopsided.theory.path import CriticalDecay, critical_path
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
 from lopsided.theory.relu_numerical import ReluStationaryPoint, relu_stationary_point
+from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.thresholds import Thresholds, thresholds
 from lopsided.theory.two_clusters import two_class_optimum, two_cluster_optimum, two_cluster_threshold
 
@@ -18,6 +19,7 @@ __all__ = [
     "relu_complete_threshold",
     "relu_optimum",
     "relu_stationary_point",
+    "squared_error_optimum",
     "thresholds",
     "two_class_optimum",
     "two_cluster_optimum",
