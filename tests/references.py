@@ -296,3 +296,17 @@ def squared_error_by_cvxpy(counts: Array, lambda_z: float, *, bias: bool) -> tup
     if program.status not in ("optimal", "optimal_inaccurate"):
         raise RuntimeError(f"CVXPY ended with status {program.status}")
     return float(program.value), np.asarray(logits.value)
+
+
+def layer_peeled_by_cvxpy(counts: Array, bound: float) -> tuple[float, Array]:
+    """Loss and mean logits of min (1/N) Σ n_k CE(z_k, k) with ‖Z‖_* ≤ bound, by a general convex solver."""
+    import cvxpy as cp
+
+    counts = np.asarray(counts, dtype=np.float64)
+    logits = cp.Variable((len(counts), len(counts)))
+    losses = cp.multiply(counts / counts.sum(), cp.log_sum_exp(logits, axis=1) - cp.diag(logits))
+    program = cp.Problem(cp.Minimize(cp.sum(losses)), [cp.normNuc(logits) <= bound])
+    program.solve(solver="CLARABEL")
+    if program.status not in ("optimal", "optimal_inaccurate"):
+        raise RuntimeError(f"CVXPY ended with status {program.status}")
+    return float(program.value), np.asarray(logits.value)

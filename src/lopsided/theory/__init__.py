@@ -1,6 +1,7 @@
 """Closed forms."""
 
 from lopsided.theory.balanced import balanced_optimum
+from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.path import CriticalDecay, critical_path
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
 from lopsided.theory.relu_numerical import ReluStationaryPoint, relu_stationary_point
@@ -15,6 +16,7 @@ __all__ = [
     "Thresholds",
     "balanced_optimum",
     "critical_path",
+    "minority_collapse_ratio",
     "orthant_norm",
     "relu_complete_threshold",
     "relu_optimum",
