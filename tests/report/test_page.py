@@ -40,8 +40,11 @@ def read(page: str) -> Reader:
 
 
 def test_report_is_whole_and_self_contained(tmp_path, digits_run, collapsed_run, checks):
-    drawn: list[str] = []
-    page = write_report(tmp_path / "new", "A demo", "What was done", [digits_run, collapsed_run], checks, drawn.append)
+    told: list[tuple[str, int, int]] = []
+    runs = [digits_run, collapsed_run]
+    page = write_report(tmp_path / "new", "A demo", "What was done", runs, checks, lambda *each: told.append(each))
+    drawn = [name for name, _, _ in told]
+    assert [progress for _, *progress in told] == [[number, 7] for number in range(1, 8)]
     files = sorted(path.name for path in page.parent.iterdir())
     assert files == sorted([*(f"{name}.png" for name in drawn), "report.html"])
     assert drawn[:3] == ["overview", "merged-classes", "training"]

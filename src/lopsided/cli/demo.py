@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,15 +100,13 @@ def _run_and_write(data: str, counts: str | None, seed: int, output: Path) -> tu
         result = run_demo(
             data, counts, seed=seed, output=output, progress=lambda name, *done: show(f"training: {name}", *done)
         )
-        figures = 3 + 2 * len(result.runs)
-        drawn = itertools.count(1)
         page = write_report(
             output,
             result.title,
             result.lead,
             result.runs,
             result.checks,
-            on_figure=lambda _: show("drawing", next(drawn), figures),
+            on_figure=lambda _, *done: show("drawing", *done),
         )
     finally:
         if bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Name of the page in its folder.
 PAGE = "report.html"
+#: Name of a figure, how to draw it, and what is to be seen.
+_Figure = tuple[str, Callable[[], "Figure"], str]
 
 
 def write_report(
@@ -29,7 +32,7 @@ def write_report(
     lead: str,
     runs: Sequence[Run],
     checks: Sequence[Check] = (),
-    on_figure: Callable[[str], None] | None = None,
+    on_figure: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Draw the figures of some runs and write them, with one page that shows all, into a folder.
 
@@ -44,7 +47,7 @@ def write_report(
     checks : sequence of Check
         The claims to be judged.
     on_figure : callable, optional
-        Called with the name of each figure before it is drawn.
+        Called before each figure is drawn, with its name, its number and how many there are.
 
     Returns
     -------
@@ -55,6 +58,8 @@ def write_report(
     ------
     ValueError
         If the folder cannot be written, there are no runs, or two have the same name.
+    OSError
+        If a file cannot be written, as on a full disk; those written before are whole.
     """
     slugs = [_slug(run.name) for run in runs]
     if len(set(slugs)) < len(slugs):
@@ -62,41 +67,47 @@ def write_report(
         raise ValueError(f"runs must have names that differ in letters or digits; got {names}")
     target = writable_folder(folder)
 
-    def draw(name: str, figure: Callable[[], Figure], text: str) -> Picture:
-        if on_figure is not None:
-            on_figure(name)
-        png = to_png(figure())
-        write_atomically(target / f"{name}.png", png)
-        return Picture(name, png, text)
-
     told = " ".join(f"At {wording.decay(run)} {wording.outcome(run)}." for run in runs)
-    overview = [
-        draw(
+    overview: list[_Figure] = [
+        (
             "overview",
             partial(figure_overview, runs),
             f"Mean logits, predicted above measured, one column a decay. {told}",
         ),
-        draw("merged-classes", partial(figure_merged, runs), f"Which classes merge at each decay. {told}"),
+        ("merged-classes", partial(figure_merged, runs), f"Which classes merge at each decay. {told}"),
     ]
     if any(run.history for run in runs):
         text = "Rank-aware NC1, accuracy, and the objective's distance from the certified optimum, over training."
-        overview.append(draw("training", partial(figure_training, runs), text))
-    pictures = {}
+        overview.append(("training", partial(figure_training, runs), text))
+    sections: dict[str, list[_Figure]] = {}
     for run in runs:
         at, slug = f"at {wording.decay(run)}", _slug(run.name)
-        pictures[run.name] = (
-            draw(
+        sections[run.name] = [
+            (
                 f"mean-logits-{slug}",
                 partial(figure_mean_logits, run),
                 f"Mean logits {at}: predicted, measured and their difference. {wording.outcome(run).capitalize()}.",
             ),
-            draw(
+            (
                 f"cosines-{slug}",
                 partial(figure_cosines, run),
                 f"Cosines between class means, and between rows of the classifier, {at}: predicted beside measured.",
             ),
-        )
-    return write_atomically(target / PAGE, render_page(title, lead, runs, checks, overview, pictures))
+        ]
+
+    planned = len(overview) + sum(map(len, sections.values()))
+    drawn = itertools.count(1)
+
+    def draw(name: str, figure: Callable[[], Figure], text: str) -> Picture:
+        if on_figure is not None:
+            on_figure(name, next(drawn), planned)
+        picture = Picture(name, to_png(figure()), text)
+        write_atomically(target / f"{name}.png", picture.png)
+        return picture
+
+    pictures = list(itertools.starmap(draw, overview))
+    of_runs = {name: list(itertools.starmap(draw, figures)) for name, figures in sections.items()}
+    return write_atomically(target / PAGE, render_page(title, lead, runs, checks, pictures, of_runs))
 
 
 def _slug(name: str) -> str:
