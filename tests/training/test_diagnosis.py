@@ -96,7 +96,7 @@ def test_a_run_stopped_during_the_ramp_is_not_judged_by_its_objective():
     [
         ([5.0, 2.0, 0.5, 0.2, 0.1], 1.0, "still falling", "train longer"),
         ([5.0, 2.0, 0.5, 0.2, 0.1], 0.9, "still falling", "train longer"),
-        ([5.0, 2.0, 0.2, 0.2, 0.2], 0.9, "fits 90.0% of the training samples", "widen or deepen the network"),
+        ([5.0, 2.0, 0.2, 0.2, 0.2], 0.9, "fits 90.0 % of the training samples", "widen or deepen the network"),
         ([5.0, 2.0, 0.2, 0.2, 0.2], 1.0, "the decay may be too weak", "raise lambda_h"),
         ([5.0, 2.0, 0.2, None, None], 1.0, "the decay may be too weak", "raise lambda_h"),
     ],

@@ -244,7 +244,7 @@ def _run(
 def _lead(recipe: Recipe, samples: ImbalancedData, seed: int) -> str:
     widths = "-".join(map(str, (*recipe.hidden, recipe.dim)))
     return (
-        f"{samples.num_samples} images of {recipe.data} in {samples.num_classes} classes, {recipe.counts} samples. "
+        f"{samples.num_samples} images of {recipe.data} in {samples.num_classes} classes ({recipe.counts}). "
         f"Predicted from the counts and the decays alone; measured in a multilayer perceptron ({widths}, batch norm in "
         f"the hidden layers) after {recipe.epochs} epochs at each decay, seed {seed}."
     )

@@ -73,9 +73,9 @@ class Recipe:
         names = ("epochs", "batch_size", "learning_rate", "ramp", "ramp_start")
         return {name: getattr(self, name) for name in names}
 
-    def load(self, *, seed: int = 0, root: str | None = None) -> ImbalancedData:
+    def load(self, *, seed: int = 0) -> ImbalancedData:
         """Load the data in the recipe's counts; see :func:`lopsided.data.load_data`."""
-        return load_data(self.data, self.counts, seed=seed, root=root)
+        return load_data(self.data, self.counts, seed=seed)
 
     def network(self, data: ImbalancedData, *, seed: int = 0) -> FeatureNetwork:
         """Build the recipe's network for the data, with the initial weights of a seed."""

@@ -79,7 +79,7 @@ def figure_cosines(run: Run) -> Figure:
         predicted, measured = getattr(run.predicted, attribute), getattr(run.measured, attribute)
         measured = np.where(np.isfinite(predicted), measured, np.nan)
         for column, (title, values) in enumerate(
-            ((f"{label}, predicted", predicted), (f"{label}, measured: {off}", measured))
+            ((f"{label}, predicted", predicted), (f"{label}, measured (error {off})", measured))
         ):
             axes = all_axes[row, column]
             image = draw_matrix(

@@ -147,7 +147,7 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
         return [Finding("no-collapse", f"{seen}, and still falling", "train longer")]
     accuracy = last.get("train_accuracy", 1.0)
     if accuracy < 1 and not last.get("merged"):
-        message = f"{seen}, and the network fits {accuracy:.1%} of the training samples"
+        message = f"{seen}, and the network fits {100 * accuracy:.1f} % of the training samples"
         return [Finding("no-collapse", message, "widen or deepen the network, or train longer")]
     return [
         Finding(
@@ -170,8 +170,9 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
     excess = last["objective"] / optimum - 1
     if excess <= EXCESS:
         return []
-    message = f"the objective ended at {last['objective']:.4g}, {excess:.0%} above the certified optimum {optimum:.4g}"
-    return [Finding("far-from-optimum", message.replace("%", " %"), "train longer, or at another learning rate")]
+    above = f"{100 * excess:.0f} % above the certified optimum {optimum:.4g}"
+    message = f"the objective ended at {last['objective']:.4g}, {above}"
+    return [Finding("far-from-optimum", message, "train longer, or at another learning rate")]
 
 
 def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Finding]:
