@@ -68,8 +68,8 @@ def named_loss(name: str) -> Loss:
 
     Examples
     --------
-    >>> named_loss("cross-entropy")
-    CrossEntropy()
+    >>> named_loss("cross-entropy").name
+    'cross-entropy'
     """
     if name not in LOSSES:
         raise ValueError(f"loss must be one of: {', '.join(LOSSES)}; got {name!r}")
