@@ -2,6 +2,7 @@
 
 from lopsided.theory.asymptotics import CollapseSizes, collapse_sizes, small_decay_optimum
 from lopsided.theory.balanced import balanced_optimum
+from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.path import CriticalDecay, critical_path
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
@@ -15,11 +16,13 @@ __all__ = [
     "Bracket",
     "CollapseSizes",
     "CriticalDecay",
+    "DeepStationaryPoint",
     "ReluStationaryPoint",
     "Thresholds",
     "balanced_optimum",
     "collapse_sizes",
     "critical_path",
+    "deep_stationary_point",
     "minority_collapse_ratio",
     "orthant_norm",
     "relu_complete_threshold",

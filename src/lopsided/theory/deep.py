@@ -1,0 +1,182 @@
+"""Several linear layers after the features: a stationary point, the best of several starts, labelled as such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from lopsided.geometry import Geometry
+from lopsided.problem import UFM
+from lopsided.solver import solve
+from lopsided.theory.assembly import require_cross_entropy
+
+Array = NDArray[np.float64]
+
+#: Singular values of D^{1/2} Z below this share of the largest count as zero.
+RANK_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class DeepStationaryPoint:
+    """The best stationary point found. For two or more layers nothing says that it is the optimum.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        Of the last layer: its classifier, and as class means the features that enter it.
+    objective : float
+        Its regularised loss, in nats: an upper bound on the optimum.
+    gradient_norm : float
+        Largest entry of the gradient in balanced factors, as a share of their decay.
+    schatten : float
+        Exponent p = 2/(L+1) of the quasi-norm of the mean logits that L layers penalise; 1, a norm, for L = 1.
+    objectives : (starts + 2,) array
+        What was reached from the optimum for one layer, from zero, and from each random start.
+    """
+
+    geometry: Geometry
+    objective: float
+    gradient_norm: float
+    schatten: float
+    objectives: Array = field(repr=False)
+
+
+def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, seed: int = 0) -> DeepStationaryPoint:
+    r"""Minimise the model with L linear layers on free features, locally.
+
+    .. math:: \frac1N\sum_kn_k\,\mathrm{CE}(W_L\cdots W_1h_k+b,k)+\frac{\lambda_w}2\sum_l\|W_l\|^2
+              +\frac{\lambda_h}2\sum_kn_k\|h_k\|^2+\frac{\lambda_b}2\|b\|^2
+
+    equals, minimised over factors with a given product, the loss plus
+    :math:`\frac{L+1}2(\lambda_w^L\lambda_h)^{1/(L+1)}\|D^{1/2}Z\|_p^p` with the Schatten quasi-norm of
+    :math:`p=2/(L+1)`. For L = 1 that is the convex problem; for L ≥ 2 it is not convex, favours low rank, and Z = 0 is
+    always a strict local minimum.
+
+    Parameters
+    ----------
+    problem : UFM
+        With plain cross-entropy; ``lambda_w`` is the decay of every layer. Meant for at most some 20 classes.
+    num_layers : int
+        L ≥ 1, all of width K.
+    starts : int, default 8
+        Random starts, beside the certified optimum of one layer split evenly, and zero.
+    seed : int, default 0
+        Of the random starts.
+
+    Returns
+    -------
+    DeepStationaryPoint
+
+    Raises
+    ------
+    ValueError
+        If the loss is not plain cross-entropy, ``num_layers`` is below 1 or ``starts`` below 0.
+
+    Notes
+    -----
+    The exponent follows from the inequality of means on the singular values of a product (Shang, Liu & Cheng, 2016);
+    for imbalanced counts under squared error see Dang et al. (ICML 2023). One feature vector a class suffices: for fixed
+    weights the objective is strictly convex in each. Minimised by L-BFGS in factors scaled to equal decays.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> from lopsided.theory import deep_stationary_point
+    >>> model = lp.UFM("500x2,100x2", lambda_z=0.005, bias=False)
+    >>> found = deep_stationary_point(model, num_layers=1, starts=2)
+    >>> abs(found.objective - model.solve().objective) < 1e-9
+    True
+    """
+    require_cross_entropy(problem)
+    for name, value, least in (("num_layers", num_layers, 1), ("starts", starts, 0)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    objective = _Objective(problem, num_layers)
+    generator = np.random.default_rng(seed)
+    guesses = [objective.shallow(), np.zeros((objective.depth, objective.classes, objective.classes))]
+    for _ in range(starts):
+        guesses.append(generator.normal(size=guesses[0].shape))
+    found = [objective.minimise(guess) for guess in guesses]
+    values = np.array([objective(packed)[0] * objective.decay for packed in found])
+    best = found[int(np.argmin(values))]
+    return DeepStationaryPoint(
+        geometry=objective.geometry(best),
+        objective=float(values.min()),
+        gradient_norm=float(np.abs(objective(best)[1]).max()),
+        schatten=2 / objective.depth,
+        objectives=values,
+    )
+
+
+class _Objective:
+    """The objective over μ, the common decay of the L + 1 factors X, V_1, …, V_L of D^{1/2} Z = X V_1ᵀ ⋯ V_Lᵀ."""
+
+    def __init__(self, problem: UFM, num_layers: int) -> None:
+        self.problem, self.depth, self.classes = problem, num_layers + 1, problem.num_classes
+        self.decay = problem.lambda_w ** (num_layers / self.depth) * problem.lambda_h ** (1 / self.depth)
+        self.root_counts = np.sqrt(problem.counts.astype(np.float64))[:, None]
+        self.frequencies = problem.counts / problem.num_samples
+
+    def shallow(self) -> Array:
+        """The optimum of one layer as equal powers of its singular values."""
+        left, values, right = np.linalg.svd(self.root_counts * solve(self.problem).geometry.mean_logits)
+        root = np.diag(values ** (1 / self.depth))
+        middle = [root] * (self.depth - 2)
+        return np.stack([left @ root, *middle, root @ right])
+
+    def _unpack(self, packed: Array) -> tuple[Array, Array]:
+        size = self.depth * self.classes**2
+        bias = packed[size:] if self.problem.bias else np.zeros(self.classes)
+        return packed[:size].reshape(self.depth, self.classes, self.classes), bias
+
+    def __call__(self, packed: Array) -> tuple[float, Array]:
+        factors, bias = self._unpack(packed)
+        before = [np.eye(self.classes)]
+        for factor in factors:
+            before.append(before[-1] @ factor)
+        outputs = before[-1] / self.root_counts + bias
+        logarithm = outputs - logsumexp(outputs, axis=1, keepdims=True)
+        share = self.problem.lambda_b / self.decay
+        value = -float(self.frequencies @ np.diagonal(logarithm)) / self.decay
+        value += 0.5 * float(np.sum(factors**2)) + 0.5 * share * float(bias @ bias)
+        residual = self.frequencies[:, None] * (np.exp(logarithm) - np.eye(self.classes)) / self.decay
+        slopes = np.empty_like(factors)
+        after = np.eye(self.classes)
+        for index in reversed(range(self.depth)):
+            slopes[index] = before[index].T @ (residual / self.root_counts) @ after.T + factors[index]
+            after = factors[index] @ after
+        parts = [slopes.ravel()]
+        if self.problem.bias:
+            parts.append(residual.sum(axis=0) + share * bias)
+        return value, np.concatenate(parts)
+
+    def minimise(self, factors: Array) -> Array:
+        start = np.concatenate([factors.ravel(), np.zeros(self.classes if self.problem.bias else 0)])
+        result = minimize(
+            self,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 5000, "maxfun": 10000, "maxcor": 30, "ftol": 1e-16, "gtol": 1e-9},
+        )
+        found: Array = result.x
+        return found
+
+    def geometry(self, packed: Array) -> Geometry:
+        factors, bias = self._unpack(packed)
+        product: Array = reduce(np.matmul, factors[:-1])
+        values = np.linalg.svd(product @ factors[-1], compute_uv=False)
+        # W = √(μ/λ_w) V, and the same share is missing from what enters the last layer
+        share = np.sqrt(self.decay / self.problem.lambda_w)
+        return Geometry(
+            self.problem.counts,
+            product / share / self.root_counts,
+            factors[-1].T * share,
+            bias - bias.mean() if self.problem.bias else None,
+            rank=int(np.sum(values > RANK_TOLERANCE * max(1.0, values[0]))),
+        )
