@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lopsided as lp
+import references
 from lopsided.comparison import COMPARED
 from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, MERGE_RELATIVE_TOLERANCE, merged_classes
 
@@ -142,3 +143,14 @@ def test_shapes_that_do_not_fit_are_named(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         lp.Geometry(**(fitting | arguments))
     assert "\n" not in str(caught.value)
+
+
+def test_rank_counts_what_tells_classes_apart():
+    """Neither what all classes share is a direction, nor what the classifier does not see, nor an absent class."""
+    means = references.simplex(5, 8) + 2.0
+    weight = references.simplex(5, 8)
+    assert lp.Geometry([5, 5, 5, 2, 2], means).rank == 4
+    weight[3:] = 0
+    assert lp.Geometry([5, 5, 5, 2, 2], means, 10 * weight).rank == 3
+    assert lp.Geometry([5, 5, 0, 0, 0], np.insert(means[:2], [2, 2, 2], np.nan, axis=0)).rank == 1
+    assert lp.Geometry([0, 0], np.full((2, 3), np.nan)).rank == 0

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import lopsided as lp
 import references
 from lopsided.metrics import (
     Moments,
@@ -19,7 +18,6 @@ from lopsided.metrics import (
     nc1_trace_ratio,
     nc1_unweighted,
     nc1_weighted,
-    separated_directions,
 )
 
 CONVENTIONS = [
@@ -178,14 +176,3 @@ def test_rank_zero_is_nan_and_negative_rank_an_error():
     assert math.isnan(nc1_rank_aware(moments, 0))
     with pytest.raises(ValueError, match="rank must be at least 0, a number of directions; got -1"):
         nc1_rank_aware(moments, -1)
-
-
-def test_separated_directions_of_logits_and_of_features():
-    means = references.simplex(5, 8) + 2.0
-    weight = references.simplex(5, 8)
-    assert separated_directions(lp.Geometry([5, 5, 5, 2, 2], means)) == 4
-    weight[3:] = 0  # the classifier sees nothing of what tells the last two apart
-    blind = lp.Geometry([5, 5, 5, 2, 2], means, 10 * weight)
-    assert separated_directions(blind) == 3
-    assert separated_directions(lp.Geometry([5, 5, 0, 0, 0], np.insert(means[:2], [2, 2, 2], np.nan, axis=0))) == 1
-    assert separated_directions(lp.Geometry([0, 0], np.full((2, 3), np.nan))) == 0

@@ -20,7 +20,6 @@ from lopsided.metrics.variability import (
     nc1_trace_ratio,
     nc1_unweighted,
     nc1_weighted,
-    separated_directions,
 )
 
 __all__ = [
@@ -41,6 +40,5 @@ __all__ = [
     "nc3_etf",
     "nc4",
     "nc4_samples",
-    "separated_directions",
     "update_moments",
 ]

@@ -14,7 +14,6 @@ from lopsided.metrics.variability import (
     nc1_trace_ratio,
     nc1_unweighted,
     nc1_weighted,
-    separated_directions,
 )
 
 
@@ -80,7 +79,7 @@ def measure(
         "nc1_unweighted": nc1_unweighted(moments),
         "nc1_weighted": nc1_weighted(moments),
         "nc1_trace_ratio": nc1_trace_ratio(moments),
-        "nc1_rank_aware": nc1_rank_aware(moments, separated_directions(geometry)),
+        "nc1_rank_aware": nc1_rank_aware(moments, geometry.rank),
         "cdnv": cdnv(moments),
         "cdnv_unmerged": cdnv(moments, geometry.merged),
         "nc2_etf": nc2_etf(geometry),

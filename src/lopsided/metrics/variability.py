@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from lopsided.geometry import Geometry
 from lopsided.metrics.moments import Moments
 
 Array = NDArray[np.float64]
@@ -94,7 +93,7 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
     moments : Moments
     rank : int, optional
         How many directions tell the classes apart, such as the rank of a predicted :class:`~lopsided.Geometry`. If not
-        given, detected from the class means by :func:`separated_directions`.
+        given, the rank of ``moments.geometry()``, detected from the class means.
 
     Returns
     -------
@@ -109,37 +108,8 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
     if rank is not None and rank < 0:
         raise ValueError(f"rank must be at least 0, a number of directions; got {rank!r}")
     present = _Present(moments)
-    rank = separated_directions(moments.geometry()) if rank is None else rank
+    rank = moments.geometry().rank if rank is None else rank
     return present.inverse_quotient(present.uniform, present.global_mean, rank)
-
-
-def separated_directions(geometry: Geometry) -> int:
-    """Count the directions in which a measured geometry tells its classes apart.
-
-    The rank of the mean logits (of the class means where there is no classifier) about their mean over the classes
-    present, by the rule of ``Geometry.rank``. What all classes share, as features behind a ReLU do, is no direction.
-
-    Parameters
-    ----------
-    geometry : Geometry
-
-    Returns
-    -------
-    int
-        Between 0 and the number of classes present less one.
-
-    Examples
-    --------
-    >>> import lopsided as lp
-    >>> from lopsided.metrics import separated_directions
-    >>> separated_directions(lp.Geometry(counts=[9, 9, 1], class_means=[[5.0, 1.0], [5.0, -1.0], [5.0, 0.0]]))
-    1
-    """
-    present = geometry.counts > 0
-    if not present.any():
-        return 0
-    centred = geometry.class_means - geometry.class_means[present].mean(axis=0)
-    return Geometry(geometry.counts, centred, geometry.classifier if geometry.has_classifier else None).rank
 
 
 def nc1_trace_ratio(moments: Moments) -> float:
