@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.theory import two_class_optimum, two_cluster_optimum, two_cluster_threshold
+from lopsided.theory import two_cluster_optimum, two_cluster_threshold
 from lopsided.theory.two_clusters import _log_excess
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
@@ -123,17 +123,6 @@ def test_the_threshold_is_the_only_crossing(mode: str) -> None:
         assert signs == [1] * 20 + [-1] * 20
 
 
-@pytest.mark.parametrize("counts", ["300,100", "100,300", "1,100000", "50,50"])
-@pytest.mark.parametrize("position", [1e-9, 0.1, 0.99, 1.0, 1.01, 3.0])
-def test_two_classes_without_bias(counts: str, position: float) -> None:
-    total = lp.UFM(counts, 1.0).num_samples
-    model = lp.UFM(counts, position / np.sqrt(2 * total), bias=False)
-    geometry = two_class_optimum(model)
-    check_against_the_certificate(model, geometry)
-    assert geometry.rank == (position < 1)
-    assert model.thresholds().complete == pytest.approx(1 / np.sqrt(2 * total), rel=1e-12)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -148,10 +137,6 @@ def test_two_classes_without_bias(counts: str, position: float) -> None:
         (
             lambda: two_cluster_optimum(lp.UFM("500x5,100x5", 0.003, bias=False)),
             r"lambda_z must be at least the threshold 0.004605315\d* between .* not free; got 0.003; use solve\(\)",
-        ),
-        (
-            lambda: two_class_optimum(lp.UFM("5,4", 1.0)),
-            r"problem must have two classes and bias=False; got 2 classes and bias=True; use solve\(\)",
         ),
     ],
 )

@@ -10,7 +10,8 @@ from lopsided.theory.relu_numerical import ReluStationaryPoint, relu_stationary_
 from lopsided.theory.seli import seli_limit, seli_polar_factor
 from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.thresholds import Thresholds, thresholds
-from lopsided.theory.two_clusters import two_class_optimum, two_cluster_optimum, two_cluster_threshold
+from lopsided.theory.two_classes import two_class_optimum
+from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
 
 __all__ = [
     "Bracket",

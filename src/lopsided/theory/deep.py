@@ -80,8 +80,8 @@ def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, see
     Notes
     -----
     The exponent follows from the inequality of means on the singular values of a product (Shang, Liu & Cheng, 2016);
-    for imbalanced counts under squared error see Dang et al. (ICML 2023). One feature vector a class suffices: for fixed
-    weights the objective is strictly convex in each. Minimised by L-BFGS in factors scaled to equal decays.
+    for imbalanced counts under squared error see Dang et al. (ICML 2023). One feature vector a class suffices: for
+    fixed weights the objective is strictly convex in each. Minimised by L-BFGS in factors scaled to equal decays.
 
     Examples
     --------
