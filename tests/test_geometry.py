@@ -154,3 +154,11 @@ def test_rank_counts_what_tells_classes_apart():
     assert lp.Geometry([5, 5, 5, 2, 2], means, 10 * weight).rank == 3
     assert lp.Geometry([5, 5, 0, 0, 0], np.insert(means[:2], [2, 2, 2], np.nan, axis=0)).rank == 1
     assert lp.Geometry([0, 0], np.full((2, 3), np.nan)).rank == 0
+
+
+def test_means_of_classes_with_samples_must_be_finite():
+    with pytest.raises(ValueError, match="class_means must be finite for every class with samples; got nan"):
+        lp.Geometry([5, 5], [[1.0], [np.nan]])
+    with pytest.raises(ValueError, match="classifier must be finite"):
+        lp.Geometry([5, 5], [[1.0], [2.0]], [[np.inf], [0.0]])
+    assert lp.Geometry([5, 0], [[1.0], [np.nan]]).rank == 0

@@ -134,3 +134,14 @@ def test_clusters_partition_the_classes_by_count(counts):
         assert (clusters.labels[group] == j).all()
     assert [group[0] for group in clusters.classes] == sorted(group[0] for group in clusters.classes)
     assert clusters.num_samples == model.num_samples == sum(counts)
+
+
+def test_a_decay_beyond_float64_is_refused():
+    with pytest.raises(ValueError, match="lambda_z must be at least 1e-295"):
+        lp.UFM("5,3", 1e-308)
+
+
+@pytest.mark.parametrize("bias", ["no", 1, None])
+def test_bias_is_a_yes_or_no(bias):
+    with pytest.raises(ValueError, match="bias must be True or False"):
+        lp.UFM("5,3", 0.1, bias=bias)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: λ_z may differ from √(λ_w λ_h) by this relative amount before the three are called contradictory.
 CONSISTENCY_TOLERANCE = 1e-6
+#: The probabilities of errors are of the order of λ_z; below this they come near the smallest numbers of float64.
+SMALLEST_DECAY = 1e-295
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,8 @@ class UFM:
         decay_z, decay_w, decay_h = _resolve_decays(lambda_z, lambda_w, lambda_h)
         if not _is_number(lambda_b) or not math.isfinite(lambda_b) or lambda_b < 0:
             raise ValueError(f"lambda_b must be a finite number of at least 0 (0: a free bias); got {lambda_b!r}")
+        if not isinstance(bias, (bool, np.bool_)):
+            raise ValueError(f"bias must be True or False, whether there is one; got {bias!r}")
         if not bias and lambda_b > 0:
             raise ValueError(f"lambda_b must be left out where bias=False: there is no bias to decay; got {lambda_b!r}")
         if loss is not None and not isinstance(loss, tuple(LOSSES.values())):
@@ -222,4 +226,8 @@ def _resolve_decays(
                 f" got {lambda_z!r}; leave one out"
             )
         lambda_z = implied
+    if lambda_z < SMALLEST_DECAY:
+        raise ValueError(
+            f"lambda_z must be at least {SMALLEST_DECAY:g}, below which float64 loses digits; got {lambda_z!r}"
+        )
     return float(lambda_z), float(lambda_w), float(lambda_h)

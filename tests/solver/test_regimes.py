@@ -152,3 +152,23 @@ def test_a_geometry_of_thousands_of_classes_stays_small() -> None:
     assert solution.status == "optimal"
     assert solution.geometry.rank + sum(len(group) - 1 for group in solution.geometry.merged) == 8141
     assert "_resolved" not in vars(solution.geometry)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lambda_z", [1e-16, 1e-32, 1e-100])
+@pytest.mark.parametrize("counts", ["90,10", "500x5,100x5", "50,40,30,7"])
+def test_certificate_holds_where_probabilities_round_to_one(counts: str, lambda_z: float, mode: str) -> None:
+    """The gap is small against an objective of 1e-100, not only against 1."""
+    solution = lp.UFM(counts, lambda_z, **MODES[mode]).solve()
+    assert solution.gap <= 1e-9 * solution.objective
+    assert solution.geometry.rank == solution.problem.num_classes - 1
+    # and a point that is off by a nat is not certified
+    wrong = lp.certify_logits(solution.problem, 0.9 * solution.geometry.mean_logits, solution.geometry.bias)
+    assert wrong.gap >= (wrong.objective - solution.objective) * (1 - 1e-9) > 0
+
+
+@pytest.mark.parametrize("lambda_z", [1e-8, 1e-32, 1e-250])
+def test_two_classes_at_any_decay(lambda_z: float) -> None:
+    solution = lp.UFM("90,10", lambda_z, bias=False).solve()
+    half = 0.5 * np.log(1 / (lambda_z * np.sqrt(50)) - 1)
+    np.testing.assert_allclose(solution.geometry.mean_logits, [[half, -half], [-half, half]], rtol=1e-6)

@@ -168,7 +168,8 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
         # Eisenstat and Walker's second choice: solve as well as Newton's model was lately right
         accuracy = min(0.1, max((relative / previous) ** 2, 1e-6)) if previous else 0.1
         previous = relative
-        step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
+        with np.errstate(over="ignore", invalid="ignore"):  # as in _advance
+            step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
         iterate = _advance(iterate, step, step_size)
     assert best is not None
     return replace(best, iterations=iteration)
@@ -177,24 +178,27 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
 def _advance(iterate: Iterate, step: Step, step_size: float) -> Iterate:
     """The Newton step at the length that lowers the objective most; a plain proximal step if none lowers it."""
 
-    def attempt(length: float) -> Iterate:
-        moved = _move(problem, iterate.evaluation.point, step.direction, length)
-        return _proximal_step(evaluate(problem, moved), step_size)
+    def attempt(length: float) -> Iterate | None:
+        moved = evaluate(problem, _move(problem, iterate.evaluation.point, step.direction, length))
+        if not np.isfinite(moved.gradient.between).all():
+            return None
+        return _proximal_step(moved, step_size)
 
     problem, length = iterate.evaluation.problem, step.length
-    advanced = attempt(length)
-    while length < 1 and advanced.objective < iterate.objective:
-        # the safe length looks at the worst margin alone; where counts lie far apart it is far too careful
-        length = min(1.0, 4 * length)
-        longer = attempt(length)
-        if not longer.objective < advanced.objective:
-            return advanced
-        advanced = longer
-    for _ in range(5):
-        if advanced.objective <= iterate.objective * (1 + 1e-14):
-            return advanced
-        length *= 0.25
+    with np.errstate(over="ignore", invalid="ignore"):  # a step too far is not finite, and is not taken
         advanced = attempt(length)
+        while length < 1 and advanced is not None and advanced.objective < iterate.objective:
+            # the safe length looks at the worst margin alone; where counts lie far apart it is far too careful
+            length = min(1.0, 4 * length)
+            longer = attempt(length)
+            if longer is None or not longer.objective < advanced.objective:
+                return advanced
+            advanced = longer
+        for _ in range(5):
+            if advanced is not None and advanced.objective <= iterate.objective * (1 + 1e-14):
+                return advanced
+            length *= 0.25
+            advanced = attempt(length)
     return _proximal_step(iterate.evaluation, step_size)
 
 
@@ -212,7 +216,7 @@ def _proximal_step(evaluation: Evaluation, step_size: float) -> Iterate:
     problem, point, gradient = evaluation.problem, evaluation.point, evaluation.gradient
     left, values, right = np.linalg.svd(point.between - step_size * gradient.between)
     # what is left of a zero singular value after rounding must not count as rank where λ is tiny
-    noise = problem.num_clusters * np.finfo(float).eps * values[0]
+    noise = 32 * problem.num_clusters * np.finfo(float).eps * values[0]
     values = values - step_size
     spectrum = Spectrum(left, values[values > noise], right.T)
     others = np.maximum(problem.sizes - 1, 1.0)

@@ -102,15 +102,13 @@ def certify(evaluation: Evaluation, nuclear_norm: float) -> Certificate:
         ‖A‖_* of the whole matrix.
     """
     problem, point = evaluation.problem, evaluation.point
-    probabilities, own, gradient = evaluation.probabilities, evaluation.own, evaluation.gradient
+    probabilities, gradient = evaluation.probabilities, evaluation.gradient
     if problem.bias_decay == 0:
-        probabilities, own = _balance(evaluation)
+        probabilities = _balanced(evaluation)
         gradient = problem.pull_back(problem.weights[:, None] * (probabilities - problem.targets))
     norm = dual_norm(problem, gradient)
     mix = min(1.0, 1.0 / norm) if norm > 0 else 1.0
-    mixed_own = mix * own + (1 - mix) * (1 - problem.targets.sum(axis=1))
-    mixed = mix * probabilities + (1 - mix) * problem.targets
-    divergence = mixed_own * np.log(mixed_own / evaluation.own) + _relative_entropy(mixed, evaluation.probabilities)
+    divergence = _divergence(mix * probabilities + (1 - mix) * problem.targets, evaluation)
     pairing = float(np.sum(gradient.between * point.between) + gradient.within @ point.within)
     gap = max(0.0, float(problem.weights @ divergence)) + max(0.0, nuclear_norm + mix * pairing)
     if problem.bias_decay:
@@ -129,16 +127,27 @@ def dual_norm(problem: ReducedProblem, gradient: Point) -> float:
     return float(max(np.sqrt(max(largest, 0.0)), np.max(within, initial=0.0)))
 
 
-def _relative_entropy(new: Array, old: Array) -> Array:
-    """Row sums of new · log(new / old), with 0 · log 0 = 0."""
+def _divergence(mixed: Array, evaluation: Evaluation) -> Array:
+    """(J,) KL(p' ‖ p), from the masses p' gives to other classes.
+
+    A sum over classes of p' log(p'/p) − p' + p, no term of which is negative. The own class's part is written in the
+    change of what it is short of 1: a nearly perfect classifier's own probability is 1 to the last digit, and its
+    errors are in the others.
+    """
     with np.errstate(divide="ignore", over="ignore"):  # mass where there was none: no finite gap is certified
-        ratio = np.divide(new, old, out=np.ones_like(new), where=new > 0)
-    result: Array = np.sum(new * np.log(ratio), axis=1)
+        ratio = np.divide(mixed, evaluation.probabilities, out=np.ones_like(mixed), where=mixed > 0)
+    others = np.sum(mixed * np.log(ratio) - mixed + evaluation.probabilities, axis=1)
+    change = np.sum(evaluation.probabilities - mixed, axis=1) / evaluation.own
+    # rounding may say that the own class loses all it has; its mass is then about zero, and x log x with it
+    change = np.maximum(change, -1 + np.finfo(float).eps)
+    result: Array = others + evaluation.own * ((1 + change) * np.log1p(change) - change)
     return result
 
 
-def _balance(evaluation: Evaluation) -> tuple[Array, Array]:
-    """Move mass from classes predicted too often to those predicted too seldom, until the totals are the label counts.
+def _balanced(evaluation: Evaluation) -> Array:
+    """The masses on other classes once the class totals are those of the labels, as a free bias demands.
+
+    Mass moves from classes predicted too often to classes predicted too seldom.
 
     A free bias makes the totals right at the optimum; on the way there the dual point must be made feasible. Each class
     predicted too often gives up the same share of its mass in every row, and each row passes what it freed to the
@@ -147,18 +156,14 @@ def _balance(evaluation: Evaluation) -> tuple[Array, Array]:
     problem = evaluation.problem
     weights = problem.weights * problem.terms.row_scales
     excess = evaluation.gradient.bias / problem.terms.column_scales
-    probabilities, own = evaluation.probabilities.copy(), evaluation.own.copy()
+    probabilities = evaluation.probabilities
     lacking = np.maximum(-excess, 0.0)
     if not lacking.any():
-        return probabilities, own
-    totals = weights @ probabilities + weights * own
+        return probabilities
+    totals = weights @ probabilities + weights * evaluation.own
     share = np.clip(np.maximum(excess, 0.0) / totals, 0.0, 1.0)
-    freed = probabilities @ share + own * share
-    probabilities *= 1 - share
-    own *= 1 - share
+    freed = probabilities @ share + evaluation.own * share
     received = freed[:, None] * (lacking / lacking.sum())
-    to_own = diagonal(received) / problem.sizes
-    own += to_own
-    diagonal(received)[:] -= to_own
-    diagonal(received)[problem.sizes == 1] = 0.0
-    return probabilities + received, own
+    diagonal(received)[:] *= (problem.sizes - 1) / problem.sizes  # the rest is the own class's
+    result: Array = probabilities * (1 - share) + received
+    return result

@@ -24,8 +24,8 @@ from lopsided.problem import UFM
 
 Array = NDArray[np.float64]
 
-#: Ratio of the largest to the smallest count from which a second guess is worth its time.
-FAR_APART = 100
+#: Ratio of the largest to the smallest count, or logit gap in nats, from which a second guess is worth its time.
+FAR_APART, LARGE_GAP = 100, 15
 
 
 def diagonal(matrix: Array) -> Array:
@@ -248,8 +248,9 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
     """Points to start from: p_own − p_other = 1 − Nλ/√n for every class, made into a matrix in a few ways.
 
     With S = diag(√n · gap) and C the centring of the classes, C S C is the optimum for equal counts, and near it
-    wherever the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart. Where
-    the bias matters, (I − ssᵀ/N) S C with s = √n has what a free bias forces on the optimum: Σ n_k z_k = 0.
+    wherever the bias matters little; S C keeps the logits in bounds when counts lie orders of magnitude apart, and is
+    the limit of small decay. Where the bias matters, (I − ssᵀ/N) S C with s = √n has what a free bias forces on the
+    optimum: Σ n_k z_k = 0.
     """
     num_classes = problem.sizes.sum()
     gap = np.log1p(num_classes * (1 - problem.shortfall) / problem.shortfall)
@@ -258,7 +259,7 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
     guesses = []
     if problem.bias_decay != 0:
         guesses.append(centred(problem, one_sided.T))
-        if problem.counts.max() > FAR_APART * problem.counts.min():
+        if problem.counts.max() > FAR_APART * problem.counts.min() or gap.max() > LARGE_GAP:
             guesses.append(one_sided)
     if problem.has_bias:
         mass = problem.root_sizes * problem.root_counts / np.sqrt(problem.num_samples)
