@@ -257,11 +257,12 @@ def first_guesses(problem: ReducedProblem) -> list[Point]:
     stretch = (gap + problem.terms.margins) / problem.separation_scale
     one_sided = centred(problem, np.diag(stretch))
     guesses = []
+    far = problem.counts.max() > FAR_APART * problem.counts.min() or gap.max() > LARGE_GAP
     if problem.bias_decay != 0:
         guesses.append(centred(problem, one_sided.T))
-        if problem.counts.max() > FAR_APART * problem.counts.min() or gap.max() > LARGE_GAP:
+        if far:
             guesses.append(one_sided)
-    if problem.has_bias:
+    if problem.bias_decay == 0 or (problem.has_bias and far):
         mass = problem.root_sizes * problem.root_counts / np.sqrt(problem.num_samples)
         guesses.append(one_sided - np.outer(mass, mass @ one_sided))
     within = np.where(problem.separable, stretch, 0.0)
