@@ -16,7 +16,6 @@ ROOMS = (
     "losses",
     "geometry",
     "comparison",
-    "comparison",
     "problem",
     "solver",
     "theory",

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 #: λ_z may differ from √(λ_w λ_h) by this relative amount before the three are called contradictory.
 CONSISTENCY_TOLERANCE = 1e-6
-#: The probabilities of errors are of the order of λ_z; below this they come near the smallest numbers of float64.
-SMALLEST_DECAY = 1e-295
+#: The probabilities of errors are of the order of λ_z, and the gradient of its inverse, of which squares are taken:
+#: beyond these sizes they come near the smallest and the largest numbers of float64.
+SMALLEST_DECAY, LARGEST_DECAY = 1e-295, 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +227,10 @@ def _resolve_decays(
                 f" got {lambda_z!r}; leave one out"
             )
         lambda_z = implied
-    if lambda_z < SMALLEST_DECAY:
+    lambda_z = float(lambda_z)
+    if not SMALLEST_DECAY <= lambda_z <= LARGEST_DECAY:
         raise ValueError(
-            f"lambda_z must be at least {SMALLEST_DECAY:g}, below which float64 loses digits; got {lambda_z!r}"
+            f"lambda_z must lie between {SMALLEST_DECAY:g} and {LARGEST_DECAY:g}, beyond which float64 loses digits;"
+            f" got {lambda_z!r}"
         )
-    return float(lambda_z), float(lambda_w), float(lambda_h)
+    return lambda_z, float(lambda_w), float(lambda_h)

@@ -97,6 +97,7 @@ def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
         (("--counts", "170x5,30x5"), ("--counts must be at most the training samples that digits has", "170")),
         (("--counts", "90"), ("--counts must name at least two classes",)),
         (("--counts", "9x11"), ("--counts must name at most the 10 classes of digits", "11")),
+        (("--output", ""), ("--output must name a folder", "got ''")),
         (("--output", "/proc/self/demo"), ("--output must be a folder that can be written", "/proc/self/demo")),
         (("--output", __file__), ("--output must be a folder that can be written", "test_demo.py")),
         (("--seed", "-1"), ("--seed", "-1")),

@@ -203,9 +203,12 @@ def test_a_process_killed_while_saving_leaves_a_whole_run(tmp_path, end):
     runs[0].save(target)
     command = [sys.executable, "-c", _OVERWRITE, str(target), *sources]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.2)
-        process.send_signal(end)
-        process.wait(timeout=30)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.2)
+            process.send_signal(end)
+            process.wait(timeout=30)
+        finally:
+            process.kill()
     assert Run.load(target) in runs

@@ -172,3 +172,16 @@ def test_two_classes_at_any_decay(lambda_z: float) -> None:
     solution = lp.UFM("90,10", lambda_z, bias=False).solve()
     half = 0.5 * np.log(1 / (lambda_z * np.sqrt(50)) - 1)
     np.testing.assert_allclose(solution.geometry.mean_logits, [[half, -half], [-half, half]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("lambda_z", [1e-250, 1e-200, 1e99])
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_far_apart_at_absurd_decays_are_solved_or_refused(lambda_z: float, mode: str) -> None:
+    model = lp.UFM("1,1000000000", lambda_z, **MODES[mode])
+    try:
+        solution = model.solve()
+    except ValueError as error:
+        assert str(error).startswith("lambda_z must be of a size")  # noqa: PT017
+    else:
+        assert solution.objective >= 0
+        assert (solution.status == "optimal") is (solution.gap <= 1e-9 * max(1.0, solution.objective))

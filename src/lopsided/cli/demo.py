@@ -38,9 +38,9 @@ def demo(
             metavar="COUNTS", help="Samples in each class, such as 150x5,30x5; the data set's own by default."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report and the stored runs go.")] = Path(
-        "lopsided-demo"
-    ),
+    output: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where the report and the stored runs go.")
+    ] = "lopsided-demo",
     seed: Annotated[
         int, typer.Option(parser=_seed, metavar="SEED", help="Decides samples, initial weights and order.")
     ] = 0,
@@ -57,7 +57,9 @@ def demo(
     from lopsided.experiments.checks import all_hold
     from lopsided.report import checks_table, comparison_table, report_dict
 
-    result, page = _run_and_write(data, counts, seed, output)
+    if not output.strip():  # an empty shell variable must not fill the current folder
+        raise ValueError(f"output must name a folder; got {output!r}; write . for the current one")
+    result, page = _run_and_write(data, counts, seed, Path(output))
     if as_json:
         print_json({"report": str(page), **report_dict(result.runs, result.checks)})
     else:

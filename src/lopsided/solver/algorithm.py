@@ -1,8 +1,8 @@
 """The algorithm: coarse to fine; on each level a proximal step finds the rank and a Newton step uses it.
 
-One iteration costs one singular value decomposition: the proximal step of the last Newton point gives the next rank,
-its singular vectors and, at the solution, the solution itself. The proximal step alone is a descent method with a
-guarantee, to which the algorithm falls back whenever a Newton step does not lower the objective.
+Where the Newton step is good an iteration costs one singular value decomposition: the proximal step of the last Newton
+point gives the next rank, its singular vectors and, at the solution, the solution itself. The proximal step alone is a
+descent method with a guarantee, to which the algorithm falls back whenever a Newton step does not lower the objective.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     problem : UFM
         What to solve.
     tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims at tol · objective.
+        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims lower.
     max_iterations : int, default 200
-        Newton steps at most, each with one singular value decomposition; 5 to 15 are usual.
+        Iterations at most, the first of them without a Newton step; 5 to 15 are usual.
 
     Returns
     -------
@@ -92,12 +92,19 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     >>> solution.status, solution.gap < 1e-9
     ('optimal', True)
     """
-    if not isinstance(tol, (int, float)) or not 1e-14 <= tol < 1:
+    if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
         raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
     if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
     reduced = ReducedProblem.of(problem)
-    outcome = optimum_of(reduced, tol, max_iterations)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            outcome = optimum_of(reduced, tol, max_iterations)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
+            f" got {problem.lambda_z!r}; bring it nearer to the threshold {complete_threshold(problem):.3g}"
+        ) from None
     iterate = outcome.iterate
     return Solution.of(
         problem,

@@ -55,7 +55,7 @@ class Solution:
     message : str
         One sentence for a person: what was certified, or the likely causes and what to do.
     iterations : int
-        Newton steps, each with one singular value decomposition, on the full problem.
+        Points certified on the full problem; between two of them lies a Newton step.
     problem : UFM
         What was solved.
     geometry : Geometry
