@@ -115,6 +115,7 @@ def test_an_integer_weight_is_a_repeated_label() -> None:
     tripled = lp.UFM("40x2,10x3", 0.03, bias=False, loss=lp.CrossEntropy(weights=[3] * 5, reduction="samples")).solve()
     np.testing.assert_allclose(tripled.geometry.mean_logits, plain.geometry.mean_logits, atol=1e-7)
     mean = lp.UFM("40x2,10x3", 0.01, bias=False, loss=lp.CrossEntropy(weights=[3] * 5)).solve()
+    assert plain.status == tripled.status == mean.status == "optimal"
     np.testing.assert_allclose(mean.geometry.mean_logits, plain.geometry.mean_logits, atol=1e-7)
 
 
@@ -127,6 +128,7 @@ def test_equal_counts_with_unequal_weights_are_two_clusters() -> None:
 def test_probabilities_are_those_inside_the_loss() -> None:
     loss = LOSSES["all at once"][0]
     solution = lp.UFM(COUNTS, 0.003, loss=loss, lambda_b=0.02).solve()
+    assert solution.status == "optimal"
     logits = (1 + RISING) * (solution.geometry.mean_logits + solution.geometry.bias) + 0.5 * PRIOR - np.diag(RISING)
     np.testing.assert_allclose(solution.probabilities(), references.softmax_rows(logits), atol=1e-12)
     np.testing.assert_allclose(solution.probabilities([4]), references.softmax_rows(logits)[[4]], atol=1e-12)
