@@ -10,7 +10,7 @@ from lopsided.counts import format_counts, parse_counts
 from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy
 from lopsided.problem import UFM, Clusters
-from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve
+from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve, solve_path
 from lopsided.theory import CriticalDecay, Thresholds, critical_path, thresholds
 
 __version__ = "0.1.0"
@@ -34,5 +34,6 @@ __all__ = [
     "format_counts",
     "parse_counts",
     "solve",
+    "solve_path",
     "thresholds",
 ]

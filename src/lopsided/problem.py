@@ -172,6 +172,25 @@ class UFM:
             terms=terms.take(first),
         )
 
+    def with_lambda_z(self, lambda_z: float) -> UFM:
+        """The same problem at another decay; λ_w and λ_h keep their ratio.
+
+        Examples
+        --------
+        >>> import lopsided as lp
+        >>> lp.UFM("500x5,100x5", lambda_w=1e-2, lambda_h=1e-4).with_lambda_z(2e-3).lambda_w
+        0.02
+        """
+        ratio = math.sqrt(self.lambda_w / self.lambda_h)
+        return UFM(
+            self.counts,
+            lambda_z,
+            lambda_w=lambda_z * ratio if _is_number(lambda_z) else None,
+            lambda_b=self.lambda_b,
+            bias=self.bias,
+            loss=self.loss,
+        )
+
     def solve(self, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
         """The certified optimum; see :func:`lopsided.solver.solve`."""
         from lopsided.solver import solve  # a door to a room below; see CONTRIBUTING

@@ -2,6 +2,7 @@
 
 from lopsided.solver.algorithm import complete_threshold, optimum_of, solve
 from lopsided.solver.certificate import Certificate, certify_logits
+from lopsided.solver.continuation import solve_path
 from lopsided.solver.reduction import ReducedProblem
 from lopsided.solver.solution import ClusterSummary, Solution
 
@@ -14,4 +15,5 @@ __all__ = [
     "complete_threshold",
     "optimum_of",
     "solve",
+    "solve_path",
 ]

@@ -62,6 +62,8 @@ class Solution:
         The last layer at the optimum.
     clusters : list of ClusterSummary
         The same by cluster, in the order of ``problem.clusters``.
+    singular_values : (rank,) array
+        The positive singular values of :math:`D^{1/2}Z`, the largest first.
     """
 
     objective: float
@@ -72,6 +74,7 @@ class Solution:
     problem: UFM
     geometry: Geometry = field(repr=False)
     clusters: list[ClusterSummary] = field(repr=False)
+    singular_values: Array = field(repr=False)
 
     def probabilities(self, classes: Sequence[int] | None = None) -> Array:
         """Softmax inside the loss, with its scales, offsets and margins, of the mean logits of some classes.
@@ -106,7 +109,8 @@ class Solution:
     ) -> Solution:
         """Expand a point of the reduced problem."""
         active = point.within > 0
-        rank = spectrum.rank + int(np.sum((reduced.sizes - 1)[active]))
+        repeated = np.repeat(point.within[active], (reduced.sizes[active] - 1).astype(np.int64))
+        rank = spectrum.rank + len(repeated)
         collapsed = (reduced.sizes > 1) & ~active if rank else np.ones(reduced.num_clusters, dtype=bool)
         classes = problem.clusters.classes
         own = own_logits(reduced, point)
@@ -137,6 +141,7 @@ class Solution:
             problem=problem,
             geometry=geometry,
             clusters=clusters,
+            singular_values=np.sort(np.concatenate([spectrum.values, repeated]))[::-1],
         )
 
 

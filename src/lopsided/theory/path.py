@@ -131,9 +131,7 @@ class _Between:
         return float(self.known[decay][order - 1])
 
     def _solve(self, decay: float) -> Array:
-        problem = self.problem
-        model = UFM(problem.counts, decay, lambda_b=problem.lambda_b, bias=problem.bias, loss=problem.loss)
-        reduced = ReducedProblem.of(model)
+        reduced = ReducedProblem.of(self.problem.with_lambda_z(decay))
         outcome = optimum_of(reduced, tol=1e-11)
         if outcome.certificate.gap > 1e-9 * max(1.0, outcome.certificate.objective):
             raise ArithmeticError(f"the optimum at lambda_z = {decay!r} could not be certified; narrow the search")

@@ -86,7 +86,7 @@ def _with_margin(problem: UFM, cluster: int, strength: float) -> float:
     first, second = problem.clusters.classes[cluster][:2]
 
     def excess(decay: float) -> float:
-        solution = UFM(problem.counts, decay, lambda_b=problem.lambda_b, bias=problem.bias, loss=problem.loss).solve()
+        solution = problem.with_lambda_z(decay).solve()
         same = float(solution.probabilities([first])[0, second])
         return strength * (1 - terms.smoothing + same * lost) - decay
 
