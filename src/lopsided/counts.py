@@ -14,7 +14,7 @@ LARGEST_COUNT = 2**53
 #: Far past any data set; a slip of the keyboard such as ``500x5000000000`` must not fill the memory.
 MOST_CLASSES = 10**7
 
-_TERM = re.compile(r"(?P<count>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
+_TERM = re.compile(r"(?P<value>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
 _FORMAT = "write COUNTxCLASSES terms separated by commas, such as 500x5,100x5"
 
 
@@ -42,7 +42,7 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     >>> parse_counts("500x2,100")
     array([500, 500, 100])
     """
-    values = list(_parse_text(counts)) if isinstance(counts, str) else counts
+    values = list(parse_terms(counts, "counts", _FORMAT)) if isinstance(counts, str) else counts
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -65,7 +65,28 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def _parse_text(text: str) -> Iterable[float]:
+def parse_terms(text: str, name: str, remedy: str) -> Iterable[float]:
+    """Yield one number a class from text such as ``"500x5,100x5"`` or ``"0.5,1.5"``.
+
+    Parameters
+    ----------
+    text : str
+        NUMBERxCLASSES terms separated by commas; ``xCLASSES`` may be left out for one class.
+    name : str
+        The argument, with which errors begin.
+    remedy : str
+        What to write instead, with which errors end.
+
+    Raises
+    ------
+    ValueError
+        If a term cannot be read, or its number of classes is absurd.
+
+    Examples
+    --------
+    >>> list(parse_terms("0.5x2,3", "weights", "write numbers"))
+    [0.5, 0.5, 3.0]
+    """
     if not text.strip():
         return
     for term in text.split(","):
@@ -73,16 +94,16 @@ def _parse_text(text: str) -> Iterable[float]:
         try:
             if match is None:
                 raise ValueError
-            count = float(match["count"])
+            value = float(match["value"])
             times = 1 if match["times"] is None else int(match["times"])
         except ValueError:
-            raise ValueError(f"counts: cannot read {term.strip()!r} in {text!r}; {_FORMAT}") from None
+            raise ValueError(f"{name}: cannot read {term.strip()!r} in {text!r}; {remedy}") from None
         if not 1 <= times <= MOST_CLASSES:
             raise ValueError(
-                f"counts: the number of classes must be at least 1 and at most {MOST_CLASSES};"
+                f"{name}: the number of classes must be at least 1 and at most {MOST_CLASSES};"
                 f" got {times} in {term.strip()!r}"
             )
-        yield from [count] * times
+        yield from [value] * times
 
 
 def format_counts(counts: ArrayLike) -> str:

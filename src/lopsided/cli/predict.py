@@ -15,12 +15,12 @@ from lopsided.cli.options import (
     LambdaH,
     LambdaW,
     LambdaZ,
-    LossName,
     Tolerance,
     bias_decay,
-    named_loss,
+    takes_loss,
 )
 from lopsided.cli.output import bar, class_ranges, console, print_json, shown_rows
+from lopsided.losses import Loss
 from lopsided.problem import UFM
 from lopsided.solver import Solution
 from lopsided.theory import Thresholds
@@ -29,14 +29,16 @@ from lopsided.theory import Thresholds
 LARGEST_MATRIX = 64
 
 
+@takes_loss
 def predict(
     counts: Counts,
+    *,
     lambda_z: LambdaZ = None,
     lambda_w: LambdaW = None,
     lambda_h: LambdaH = None,
     lambda_b: LambdaB = 0.0,
     bias: Bias = True,
-    loss: LossName = "cross-entropy",
+    loss: Loss,
     tol: Tolerance = 1e-9,
     as_json: Json = False,
 ) -> None:
@@ -48,9 +50,7 @@ def predict(
 
     lopsided predict --counts 500x5,100x5 --lambda-z 0.003 --lambda-b 0.02
     """
-    model = UFM(
-        counts, lambda_z, lambda_w=lambda_w, lambda_h=lambda_h, lambda_b=lambda_b, bias=bias, loss=named_loss(loss)
-    )
+    model = UFM(counts, lambda_z, lambda_w=lambda_w, lambda_h=lambda_h, lambda_b=lambda_b, bias=bias, loss=loss)
     solution = model.solve(tol=tol)
     thresholds = model.thresholds()
     if as_json:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from lopsided.cli.options import Bias, Counts, Json, LambdaB, LossName, bias_decay, named_loss
+from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, takes_loss
 from lopsided.cli.output import class_ranges, console, print_json, shown_rows
+from lopsided.losses import Loss
 from lopsided.problem import UFM
 
 
+@takes_loss
 def thresholds(
     counts: Counts,
+    *,
     lambda_b: LambdaB = 0.0,
     bias: Bias = True,
-    loss: LossName = "cross-entropy",
+    loss: Loss,
     as_json: Json = False,
 ) -> None:
     """The decays λ_z at which classes merge: within each group of equal counts, and all together.
@@ -23,7 +26,7 @@ def thresholds(
     lopsided thresholds --counts 500x5,100x5 --lambda-b 0.02
     """
     # The thresholds are values of λ_z, so they do not depend on the one that a model must have.
-    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=named_loss(loss))
+    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)
     found = model.thresholds()
     clusters = model.clusters
     if as_json:
