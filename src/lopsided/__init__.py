@@ -8,10 +8,10 @@ loads neither torch nor Matplotlib.
 from lopsided.comparison import Comparison, Discrepancy, compare
 from lopsided.counts import format_counts, parse_counts
 from lopsided.geometry import Geometry
-from lopsided.losses import CrossEntropy
+from lopsided.losses import CrossEntropy, FocalLoss
 from lopsided.problem import UFM, Clusters
-from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve, solve_path
-from lopsided.theory import CriticalDecay, Thresholds, critical_path, thresholds
+from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve_path
+from lopsided.theory import CriticalDecay, Thresholds, critical_path, solve, thresholds
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "CriticalDecay",
     "CrossEntropy",
     "Discrepancy",
+    "FocalLoss",
     "Geometry",
     "Solution",
     "Thresholds",

@@ -1,4 +1,4 @@
-"""Losses, as convex functions of the logits."""
+"""Losses, as functions of the logits: convex ones, and focal loss, which is not."""
 
 from __future__ import annotations
 
@@ -156,10 +156,66 @@ class CrossEntropy:
         )
 
 
-Loss = CrossEntropy
+@dataclass(frozen=True)
+class FocalLoss:
+    r"""Focal loss (Lin et al., ICCV 2017): :math:`-(1-s)^\gamma\log s`, s the softmax probability of the label.
+
+    It is convex in the logits only where s is large enough (γ = 2: from .0578 on, see
+    :func:`lopsided.theory.focal_convex_from`), so that ``solve`` looks for a stationary point and says so; its gap is a
+    bound all the same, and zero up to rounding where no class's s falls below
+    :func:`lopsided.theory.focal_tight_from` (γ = 2: .1633).
+
+    Parameters
+    ----------
+    gamma : float, default 2
+        γ ≥ 0; 0 is cross-entropy, certified as such.
+    weights : sequence of K numbers, optional
+        Weight of each class's samples (the α of the paper), above 0.
+    reduction : {"mean", "samples"}, default "mean"
+        As for :class:`CrossEntropy`.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> solution = lp.UFM(counts="500x2,100x2", lambda_z=5e-3, loss=lp.FocalLoss(gamma=1.0)).solve()
+    >>> solution.status, solution.gap < 1e-9         # a stationary point that turns out to be the optimum
+    ('optimal', True)
+    """
+
+    gamma: float = 2.0
+    weights: Sequence[float] | None = None
+    reduction: Literal["mean", "samples"] = "mean"
+
+    def __post_init__(self) -> None:
+        if not _is_finite(self.gamma) or self.gamma < 0:
+            raise ValueError(f"gamma must be a finite number of at least 0; got {self.gamma!r}")
+        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
+
+    @property
+    def name(self) -> str:
+        """Name by which the command line knows the loss."""
+        return "focal"
+
+    def terms(self, counts: NDArray[Any]) -> ClassTerms:
+        """Cross-entropy's terms with these weights: the loss itself for γ = 0, and which classes it treats alike.
+
+        Raises
+        ------
+        ValueError
+            If weights are not one a class.
+        """
+        return CrossEntropy(self.weights, self.reduction).terms(counts)
+
+
+Loss = CrossEntropy | FocalLoss
 
 #: Every loss by the name the command line knows it by.
-LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy}
+LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "focal": FocalLoss}
 
 
 def _is_finite(value: object) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lopsided.counts import format_counts, parse_counts
-from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, Loss
+from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, FocalLoss, Loss
 
 if TYPE_CHECKING:
     from lopsided.solver import Solution
@@ -22,6 +22,8 @@ CONSISTENCY_TOLERANCE = 1e-6
 #: The probabilities of errors are of the order of λ_z, and the gradient of its inverse, of which squares are taken:
 #: beyond these sizes they come near the smallest and the largest numbers of float64.
 SMALLEST_DECAY, LARGEST_DECAY = 1e-295, 1e100
+#: What features may be: anything, or what a ReLU lets through.
+FEATURES = ("any", "relu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +89,11 @@ class UFM:
         Decay of the bias. 0 leaves the bias free.
     bias : bool, default True
         Whether the last layer has a bias.
-    loss : CrossEntropy, optional
+    loss : CrossEntropy or another loss, optional
         The loss; cross-entropy by default.
+    features : {"any", "relu"}, default "any"
+        Whether features may have any sign, or end in a ReLU: H ≥ 0. Except in closed form (no bias, cross-entropy),
+        ``solve`` then finds a stationary point, with a bound on its distance from the optimum.
 
     Raises
     ------
@@ -110,6 +115,7 @@ class UFM:
     lambda_b: float
     bias: bool
     loss: Loss
+    features: str
 
     def __init__(
         self,
@@ -121,6 +127,7 @@ class UFM:
         lambda_b: float = 0.0,
         bias: bool = True,
         loss: Loss | None = None,
+        features: str = "any",
     ) -> None:
         decay_z, decay_w, decay_h = _resolve_decays(lambda_z, lambda_w, lambda_h)
         if not _is_number(lambda_b) or not math.isfinite(lambda_b) or lambda_b < 0:
@@ -132,6 +139,8 @@ class UFM:
         if loss is not None and not isinstance(loss, tuple(LOSSES.values())):
             known = ", ".join(kind.__name__ for kind in LOSSES.values())
             raise ValueError(f"loss must be an instance of one of: {known}; got {loss!r}")
+        if features not in FEATURES:
+            raise ValueError(f"features must be 'any' or 'relu' (H of at least 0); got {features!r}")
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
@@ -140,6 +149,7 @@ class UFM:
             "lambda_b": float(lambda_b),
             "bias": bool(bias),
             "loss": CrossEntropy() if loss is None else loss,
+            "features": features,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -189,11 +199,36 @@ class UFM:
             lambda_b=self.lambda_b,
             bias=self.bias,
             loss=self.loss,
+            features=self.features,
         )
 
+    @property
+    def is_convex(self) -> bool:
+        """Whether the problem is the convex one over mean logits, which the solver certifies."""
+        return self.features == "any" and not (isinstance(self.loss, FocalLoss) and self.loss.gamma > 0)
+
+    def require_convex(self, purpose: str) -> None:
+        """Refuse a problem that is not the convex one over mean logits.
+
+        Raises
+        ------
+        ValueError
+            If features end in a ReLU, or the loss is not convex; the message names ``purpose``.
+        """
+        if self.features != "any":
+            raise ValueError(
+                f"features must be 'any' for {purpose}, which assumes features of any sign; got {self.features!r};"
+                " solve() and thresholds() of the model take it"
+            )
+        if not self.is_convex:
+            raise ValueError(
+                f"loss must be convex in the logits for {purpose}; got {self.loss!r}, which is not;"
+                " solve() and thresholds() of the model take it, or set gamma=0"
+            )
+
     def solve(self, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
-        """The certified optimum; see :func:`lopsided.solver.solve`."""
-        from lopsided.solver import solve  # a door to a room below; see CONTRIBUTING
+        """The certified optimum, or a stationary point that says so; see :func:`lopsided.theory.solve`."""
+        from lopsided.theory import solve  # a door to a room below; see CONTRIBUTING
 
         return solve(self, tol=tol, max_iterations=max_iterations)
 
@@ -211,7 +246,8 @@ class UFM:
 
     def __str__(self) -> str:
         kind = "no bias" if not self.bias else f"λ_b = {self.lambda_b:g}" if self.lambda_b else "free bias"
-        return f"{self.loss.name} on {format_counts(self.counts)}, λ_z = {self.lambda_z:g}, {kind}"
+        features = ", ReLU features" if self.features == "relu" else ""
+        return f"{self.loss.name} on {format_counts(self.counts)}{features}, λ_z = {self.lambda_z:g}, {kind}"
 
 
 def _is_number(value: object) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 import references
-from lopsided.theory import orthant_norm, relu_complete_threshold, relu_optimum, relu_stationary_point
+from lopsided.theory import orthant_norm, relu_complete_threshold, relu_optimum, stationary_point
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
@@ -65,16 +65,16 @@ def test_the_papers_early_collapse() -> None:
     assert lp.UFM("500x5,100x5", 1.0, lambda_b=0.02).thresholds().complete == pytest.approx(0.0074535599)
 
 
-@pytest.mark.parametrize("options", [{"bias": False}, {"lambda_b": 0.02}])
+@pytest.mark.parametrize("options", MODES.values(), ids=MODES)
 @pytest.mark.parametrize("counts", ["500x5,100x5", "90,30,10", "500x3,100x7", "200,50x3"])
-def test_complete_collapse_on_both_sides(counts: str, options: dict[str, float]) -> None:
+def test_complete_collapse_on_both_sides(counts: str, options: dict[str, object]) -> None:
     bracket = relu_complete_threshold(lp.UFM(counts, 1.0, **options))
-    above = relu_stationary_point(lp.UFM(counts, 1.002 * bracket.upper, **options), starts=3)
+    above = stationary_point(lp.UFM(counts, 1.002 * bracket.upper, features="relu", **options), starts=3)
     assert above.geometry.rank == 0
     assert above.gap < 1e-9
-    below = relu_stationary_point(lp.UFM(counts, 0.99 * bracket.lower, **options), starts=3)
+    below = stationary_point(lp.UFM(counts, 0.99 * bracket.lower, features="relu", **options), starts=3)
     assert below.geometry.rank > 0
-    assert below.gap < 1e-6
+    assert below.gap < 1e-9
     assert bracket.upper == pytest.approx(bracket.lower, rel=1e-9)
 
 
@@ -95,19 +95,19 @@ def test_never_later_than_without_the_restriction(mode: str, counts: list[int]) 
 @pytest.mark.parametrize("position", [0.3, 0.6, 0.9])
 def test_stationary_point_without_bias_is_the_closed_form(counts: str, position: float) -> None:
     decay = position * relu_complete_threshold(lp.UFM(counts, 1.0, bias=False)).upper
-    model = lp.UFM(counts, decay, lambda_w=3 * decay, bias=False)
-    found, expected = relu_stationary_point(model, starts=3), relu_optimum(model)
-    assert found.gap < 1e-6
-    assert found.kkt_residual < 1e-4
+    model = lp.UFM(counts, decay, lambda_w=3 * decay, bias=False, features="relu")
+    found, expected = stationary_point(model, starts=3), relu_optimum(model)
+    assert found.gap < 1e-10
+    assert found.kkt_residual < 1e-8
     assert found.geometry.rank == expected.rank
-    np.testing.assert_allclose(found.geometry.mean_logits, expected.mean_logits, atol=2e-3)
-    np.testing.assert_allclose(found.geometry.gram_means, expected.gram_means, rtol=1e-2, atol=2e-3)
+    np.testing.assert_allclose(found.geometry.mean_logits, expected.mean_logits, atol=1e-6)
+    np.testing.assert_allclose(found.geometry.gram_means, expected.gram_means, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.01, 0.03, 0.06])
 def test_stationary_point_with_bias_against_direct_minimisation(decay: float) -> None:
     counts = [50, 20, 5]
-    found = relu_stationary_point(lp.UFM(counts, decay, lambda_b=0.02))
+    found = stationary_point(lp.UFM(counts, decay, lambda_b=0.02, features="relu"))
     reached = [references.relu_ufm(counts, decay, seed, bias_decay=0.02)[0] for seed in range(8)]
     assert min(reached) == pytest.approx(found.objective, rel=1e-7)
     assert found.objective == min(found.objectives)
@@ -140,18 +140,14 @@ def test_orthant_norm_holds_on_both_sides(seed: int, classes: int) -> None:
     [
         (
             lambda: relu_optimum(lp.UFM("5,4", 0.1, lambda_b=0.5)),
-            "problem must have bias=False, for which .*; got lambda_b=0.5; use relu_stationary_point",
+            "problem must have bias=False, for which .*; got lambda_b=0.5; use solve.* of a model with features='relu'",
         ),
         (
-            lambda: relu_stationary_point(lp.UFM("5,4", 0.1)),
-            r"lambda_b must be above 0, or .* bias=False; got a free bias \(lambda_b=0\)",
-        ),
-        (
-            lambda: relu_stationary_point(lp.UFM("5,4", 0.1, bias=False), starts=0),
+            lambda: stationary_point(lp.UFM("5,4", 0.1, bias=False), starts=0),
             "starts must be a whole number of at least 1; got 0",
         ),
         (
-            lambda: relu_stationary_point(lp.UFM("5,4", 0.1, bias=False), dimension=2.5),
+            lambda: stationary_point(lp.UFM("5,4", 0.1, bias=False), dimension=2.5),
             "dimension must be a whole number of at least 1; got 2.5",
         ),
     ],

@@ -126,6 +126,7 @@ def optimum_of(problem: ReducedProblem, tol: float = 1e-9, max_iterations: int =
 
 def complete_threshold(problem: UFM) -> float:
     """‖∇f‖_op at Z = 0 and the best biases for it: the λ_z from which on Z = 0 is the optimum."""
+    problem.require_convex("complete_threshold()")
     clusters = problem.clusters
     bias_decay = problem.lambda_b if problem.bias else None
     reduced = ReducedProblem(clusters.counts, clusters.sizes, clusters.terms, 1.0, bias_decay)

@@ -69,6 +69,7 @@ def certify_logits(problem: UFM, mean_logits: ArrayLike, bias: ArrayLike | None 
     >>> lp.certify_logits(model, np.zeros((10, 10))).gap < 1e-14   # past complete collapse zero is the optimum
     True
     """
+    problem.require_convex("certify_logits()")
     classes = problem.num_classes
     logits = np.asarray(mean_logits, dtype=np.float64)
     biases = np.zeros(classes) if bias is None else np.asarray(bias, dtype=np.float64)

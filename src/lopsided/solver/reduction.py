@@ -99,6 +99,7 @@ class ReducedProblem:
     @classmethod
     def of(cls, problem: UFM) -> ReducedProblem:
         """The reduction of a problem to its clusters."""
+        problem.require_convex("the certified solver")
         clusters = problem.clusters
         bias_decay = problem.lambda_b if problem.bias else None
         return cls(clusters.counts, clusters.sizes, clusters.terms, problem.lambda_z, bias_decay)

@@ -4,11 +4,13 @@ from lopsided.theory.asymptotics import CollapseSizes, collapse_sizes, small_dec
 from lopsided.theory.balanced import balanced_optimum
 from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
 from lopsided.theory.layer_peeled import minority_collapse_ratio
+from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
 from lopsided.theory.path import CriticalDecay, critical_path
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
-from lopsided.theory.relu_numerical import ReluStationaryPoint, relu_stationary_point
 from lopsided.theory.seli import seli_limit, seli_polar_factor
+from lopsided.theory.solving import solve
 from lopsided.theory.squared_error import squared_error_optimum
+from lopsided.theory.stationary import StationaryPoint, stationary_point
 from lopsided.theory.thresholds import Thresholds, thresholds
 from lopsided.theory.two_classes import two_class_optimum
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
@@ -18,21 +20,24 @@ __all__ = [
     "CollapseSizes",
     "CriticalDecay",
     "DeepStationaryPoint",
-    "ReluStationaryPoint",
+    "StationaryPoint",
     "Thresholds",
     "balanced_optimum",
     "collapse_sizes",
     "critical_path",
     "deep_stationary_point",
+    "focal_convex_from",
+    "focal_tight_from",
     "minority_collapse_ratio",
     "orthant_norm",
     "relu_complete_threshold",
     "relu_optimum",
-    "relu_stationary_point",
     "seli_limit",
     "seli_polar_factor",
     "small_decay_optimum",
+    "solve",
     "squared_error_optimum",
+    "stationary_point",
     "thresholds",
     "two_class_optimum",
     "two_cluster_optimum",

@@ -15,7 +15,19 @@ Array = NDArray[np.float64]
 
 
 def require_cross_entropy(problem: UFM) -> None:
-    """Refuse a problem whose loss is not plain cross-entropy.
+    """Refuse a problem whose loss is not plain cross-entropy, or whose features end in a ReLU.
+
+    Raises
+    ------
+    ValueError
+        If ``problem.loss`` is anything but ``CrossEntropy()``, or ``problem.features`` anything but ``"any"``.
+    """
+    require_plain_loss(problem)
+    problem.require_convex("this closed form")
+
+
+def require_plain_loss(problem: UFM) -> None:
+    """Refuse a problem whose loss is not plain cross-entropy, whatever its features.
 
     Raises
     ------

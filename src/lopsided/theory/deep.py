@@ -75,7 +75,7 @@ def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, see
     Raises
     ------
     ValueError
-        If the loss is not plain cross-entropy, ``num_layers`` is below 1 or ``starts`` below 0.
+        If the loss is not plain cross-entropy, features end in a ReLU, ``num_layers`` is below 1 or ``starts`` below 0.
 
     Notes
     -----
@@ -92,6 +92,7 @@ def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, see
     >>> abs(found.objective - model.solve().objective) < 1e-9
     True
     """
+    problem.require_convex("deep_stationary_point()")
     require_cross_entropy(problem)
     for name, value, least in (("num_layers", num_layers, 1), ("starts", starts, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -61,7 +61,7 @@ def critical_path(problem: UFM, smallest_share: float = 1e-4) -> list[CriticalDe
     Raises
     ------
     ValueError
-        If ``smallest_share`` is not in (0, 1).
+        If ``smallest_share`` is not in (0, 1), features end in a ReLU, or the loss is not convex.
     ArithmeticError
         If an optimum on the way could not be certified.
 
@@ -74,6 +74,7 @@ def critical_path(problem: UFM, smallest_share: float = 1e-4) -> list[CriticalDe
     0.013541328  2 -> 1
     0.008333333  3 -> 2
     """
+    problem.require_convex("critical_path()")
     if not 0 < smallest_share < 1:
         raise ValueError(f"smallest_share must lie between 0 and 1; got {smallest_share!r}")
     clusters = problem.clusters

@@ -16,7 +16,7 @@ from scipy.special import wrightomega
 
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
-from lopsided.theory.assembly import require_cross_entropy
+from lopsided.theory.assembly import require_plain_loss
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def relu_optimum(problem: UFM) -> Geometry:
     Parameters
     ----------
     problem : UFM
-        With ``bias=False`` and plain cross-entropy.
+        With ``bias=False`` and plain cross-entropy; whatever its ``features``, they are taken to be ReLU features.
 
     Returns
     -------
@@ -72,11 +72,11 @@ def relu_optimum(problem: UFM) -> Geometry:
     >>> float(geometry.cosines_means[0, 5])
     0.0
     """
-    require_cross_entropy(problem)
+    require_plain_loss(problem)
     if problem.bias:
         raise ValueError(
             f"problem must have bias=False, for which a closed form is known; got lambda_b={problem.lambda_b:g};"
-            " use relu_stationary_point"
+            " use solve() of a model with features='relu'"
         )
     classes, counts = problem.num_classes, problem.counts.astype(np.float64)
     argument = np.sqrt(classes * (classes - 1) * counts) / (problem.num_samples * problem.lambda_z) - (classes - 1)
@@ -129,7 +129,7 @@ def relu_complete_threshold(problem: UFM) -> Bracket:
     >>> round(relu_complete_threshold(lp.UFM("500x5,100x5", 1.0, lambda_b=0.02)).upper, 6)    # 0.007454 with any sign
     0.006753
     """
-    require_cross_entropy(problem)
+    require_plain_loss(problem)
     residual = np.eye(problem.num_classes) - _constant_prediction(problem)[:, None]
     norm = orthant_norm(residual * np.sqrt(problem.counts))
     return Bracket(norm.lower / problem.num_samples, norm.upper / problem.num_samples)
@@ -158,8 +158,7 @@ def orthant_norm(matrix: Array) -> Bracket:
     Bracket(lower=1.414213562373095, upper=1.414213562373095)
     """
     gram = matrix.T @ matrix
-    bound = np.maximum(gram, 0.0)
-    values, vectors = np.linalg.eigh(bound)
+    values, vectors = np.linalg.eigh(np.maximum(gram, 0.0))
     upper = float(values[-1])
     lower = 0.0
     for start in (*np.eye(len(gram)), np.abs(vectors[:, -1])):
@@ -174,6 +173,17 @@ def orthant_norm(matrix: Array) -> Bracket:
                 break
         lower = max(lower, float(direction @ gram @ direction))
     return Bracket(float(np.sqrt(min(lower, upper))), float(np.sqrt(upper)))
+
+
+def orthant_norm_bound(matrix: Array) -> float:
+    """The ``upper`` of :func:`orthant_norm` alone, without the search from below.
+
+    Examples
+    --------
+    >>> round(orthant_norm_bound(np.array([[1.0, -1.0], [1.0, -1.0]])), 6)
+    1.414214
+    """
+    return float(np.sqrt(np.linalg.eigvalsh(np.maximum(matrix.T @ matrix, 0.0))[-1]))
 
 
 def _constant_prediction(problem: UFM) -> Array:

@@ -44,8 +44,8 @@ def seli_limit(problem: UFM) -> Geometry:
     Raises
     ------
     ValueError
-        If the loss smooths labels, where logits stay bounded, or is not of the cross-entropy family, or scales logits
-        while the bias is free.
+        If features end in a ReLU, the loss smooths labels, where logits stay bounded, or is not of the cross-entropy
+        family, or scales logits while the bias is free.
 
     Notes
     -----
@@ -98,6 +98,7 @@ def seli_polar_factor(problem: UFM) -> Array:
 
 def _tight_margins(problem: UFM) -> tuple[Array, Array | None]:
     """Mean logits and bias with unit margins."""
+    problem.require_convex("seli_limit()")
     classes = problem.num_classes
     terms = problem.loss.terms(problem.counts)
     if terms.smoothing > 0:
@@ -108,7 +109,7 @@ def _tight_margins(problem: UFM) -> tuple[Array, Array | None]:
     if problem.bias and problem.lambda_b == 0:
         if scaled:
             raise ValueError(
-                f"scales must be left out where the bias is free (lambda_b=0); got {problem.loss.scales};"
+                f"scales must be left out where the bias is free (lambda_b=0); got {problem.loss!r};"
                 " leave the bias out or penalise it"
             )
         frequencies = problem.counts / problem.num_samples

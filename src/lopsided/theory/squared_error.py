@@ -33,7 +33,8 @@ def squared_error_optimum(problem: UFM) -> Geometry:
     Raises
     ------
     ValueError
-        If the bias is penalised: then it cannot be projected out, and no closed form is known.
+        If features end in a ReLU, or the bias is penalised: then it cannot be projected out, and no closed form is
+        known.
 
     Notes
     -----
@@ -49,6 +50,8 @@ def squared_error_optimum(problem: UFM) -> Geometry:
     array([[0.5, 0. ],
            [0. , 0. ]])
     """
+    if problem.features != "any":
+        problem.require_convex("squared_error_optimum()")
     if problem.bias and problem.lambda_b > 0:
         raise ValueError(
             f"lambda_b must be 0 (a free bias), or the bias left out, for a closed form; got {problem.lambda_b:g}"

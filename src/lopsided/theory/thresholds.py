@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 
 from lopsided.problem import UFM
 from lopsided.solver import complete_threshold
+from lopsided.theory.local_thresholds import local_thresholds
 
 Array = NDArray[np.float64]
 
@@ -27,18 +28,21 @@ class Thresholds:
         At or above this λ_z the optimum is Z = 0: the network predicts the same for every input.
     counts : (J,) array
         Samples in each class of the clusters.
+    note : str
+        How they were found where that is neither a closed form nor a certified optimum; empty otherwise.
     """
 
     within: Array
     complete: float
     counts: Array
+    note: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers for JSON; NaN becomes ``None``."""
         return {
             "within": [None if np.isnan(value) else float(value) for value in self.within],
             "complete": self.complete,
-        }
+        } | ({"note": self.note} if self.note else {})
 
 
 def thresholds(problem: UFM) -> Thresholds:
@@ -52,6 +56,11 @@ def thresholds(problem: UFM) -> Thresholds:
     Z = 0 fits the dual ball: for cross-entropy :math:`\|(I-p\mathbf 1^\top)D^{1/2}\|_{op}\le N\lambda`, with p the
     best constant prediction: uniform without a bias, the class frequencies with a free one, the root of
     :math:`p-\pi+\lambda_b b=0` between.
+
+    With ReLU features, under cross-entropy and without a bias, a class is lost from
+    :math:`\sqrt{n(1-1/K)}/N` on, alone in its cluster or not; with a bias ``complete`` is the upper end of
+    :func:`relu_complete_threshold`. No other threshold of ReLU features or of a focal loss is known in closed form, but
+    for where Z = 0 becomes a local minimum. They are bracketed on stationary points, and ``note`` says so.
 
     Parameters
     ----------
@@ -71,6 +80,9 @@ def thresholds(problem: UFM) -> Thresholds:
     >>> round(found.complete, 8)
     0.00745356
     """
+    if not problem.is_convex:
+        within, complete, note = local_thresholds(problem)
+        return Thresholds(within, complete, problem.clusters.counts, note)
     clusters, terms = problem.clusters, problem.clusters.terms
     strength = terms.weights * terms.row_scales * terms.column_scales * np.sqrt(clusters.counts) / terms.normaliser
     within = np.where(clusters.sizes > 1, (1 - terms.smoothing) * strength, np.nan)

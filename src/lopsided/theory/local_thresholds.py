@@ -1,0 +1,73 @@
+r"""Thresholds of the problems that are not the convex one: closed where a closed form is known, bracketed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lopsided.losses import CrossEntropy
+from lopsided.problem import UFM
+from lopsided.theory.relu import relu_complete_threshold
+from lopsided.theory.stationary import complete_norm, stationary_point
+
+Array = NDArray[np.float64]
+
+#: Relative width of the bracket at which bisection ends, nearer than which merged classes can hardly be told from
+#: nearly merged ones; and the local minimisations at each decay.
+ACCURACY, STARTS = 1e-3, 3
+#: Below this share of complete collapse no threshold is looked for.
+SMALLEST_SHARE = 1e-4
+
+
+def local_thresholds(problem: UFM) -> tuple[Array, float, str]:
+    """Thresholds within the clusters and of complete collapse, and how they were found; "" where in closed form."""
+    clusters = problem.clusters
+    plain = problem.loss == CrossEntropy()
+    if plain and not problem.bias:
+        share = np.sqrt(clusters.counts * (1 - 1 / problem.num_classes))
+        within = share / problem.num_samples
+        return within, float(within.max()), ""
+    complete = relu_complete_threshold(problem).upper if problem.features == "relu" and plain else _complete(problem)
+    within = np.full(clusters.num_clusters, np.nan)
+    for cluster in np.flatnonzero(clusters.sizes > 1).tolist():
+        members = set(clusters.classes[cluster])
+
+        def together(decay: float, members: set[int] = members) -> bool:
+            geometry = stationary_point(problem.with_lambda_z(decay), starts=STARTS).geometry
+            return geometry.rank == 0 or any(members <= set(group) for group in geometry.merged)
+
+        within[cluster] = _first_true(together, complete)
+    note = f"bracketed on stationary points, each the best of up to {STARTS + 1}, to {ACCURACY:g} relative"
+    return within, complete, note
+
+
+def _complete(problem: UFM) -> float:
+    """Where Z = 0 becomes the best stationary point: where it becomes a local minimum, or later."""
+    local = complete_norm(problem)
+
+    def nothing(decay: float) -> bool:
+        return stationary_point(problem.with_lambda_z(decay), starts=STARTS).geometry.rank == 0
+
+    return local if nothing((1 + ACCURACY) * local) else _first_true(nothing, local)
+
+
+def _first_true(holds: Callable[[float], bool], near: float) -> float:
+    """The decay from which on a statement holds, ``near`` itself if it is there; 0 where it always holds."""
+    if holds(near * (1 + ACCURACY)):
+        low, high = near * (1 - ACCURACY), near
+        if not holds(low):
+            return near
+        while holds(low):
+            low, high = low / 1.5, low
+            if low < SMALLEST_SHARE * near:
+                return 0.0
+    else:
+        low, high = near, 1.25 * near
+        while not holds(high):
+            low, high = high, 1.25 * high
+    while high > low * (1 + ACCURACY):
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
