@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 from lopsided.theory import two_cluster_optimum, two_cluster_threshold
-from lopsided.theory.two_clusters import _log_excess
+from lopsided.theory.two_clusters import _states
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 SIZES = st.integers(1, 12)
@@ -108,6 +108,14 @@ def test_agrees_with_the_solver_in_every_quantity(mode: str, counts: str, decay:
         assert compared[name].absolute_error < 1e-5
 
 
+def log_excess(model: lp.UFM, decay: float) -> float:
+    """log S(λ), from its definition and the optimum in which nothing tells the clusters apart."""
+    clusters = model.clusters
+    leaks = np.exp(_states(model, decay).log_leaks)
+    parts = model.num_classes / clusters.sizes[::-1] * clusters.counts * leaks**2
+    return float(np.log(parts.sum() / (clusters.num_samples * decay) ** 2))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_threshold_is_the_only_crossing(mode: str) -> None:
     """Proved without a bias and with a free one; with a penalised one this is what is known."""
@@ -117,9 +125,9 @@ def test_the_threshold_is_the_only_crossing(mode: str) -> None:
         counts[1] += counts[0] == counts[1]
         options = {"lambda_b": 10 ** rng.uniform(-5, 1)} if mode == "penalised" else MODES[mode]
         model = lp.UFM(np.repeat(counts, sizes), 1.0, **options)
-        at = np.log(two_cluster_threshold(model))
+        threshold = two_cluster_threshold(model)
         offsets = np.concatenate([np.linspace(-12, -0.01, 20), np.linspace(0.01, 8, 20)])
-        signs = [np.sign(_log_excess(model, at + offset)) for offset in offsets]
+        signs = [np.sign(log_excess(model, threshold * np.exp(offset))) for offset in offsets]
         assert signs == [1] * 20 + [-1] * 20
 
 

@@ -6,6 +6,8 @@ from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
 from lopsided.theory.path import CriticalDecay, critical_path
+from lopsided.theory.phase import PhaseDiagram, Regime, phase_diagram
+from lopsided.theory.phase_axes import Axis
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
 from lopsided.theory.seli import seli_limit, seli_polar_factor
 from lopsided.theory.solving import solve
@@ -13,15 +15,20 @@ from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.stationary import StationaryPoint, stationary_point
 from lopsided.theory.thresholds import Thresholds, thresholds
 from lopsided.theory.two_classes import two_class_optimum
+from lopsided.theory.two_cluster_boundaries import TwoClusterBoundaries, two_cluster_boundaries
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
 
 __all__ = [
+    "Axis",
     "Bracket",
     "CollapseSizes",
     "CriticalDecay",
     "DeepStationaryPoint",
+    "PhaseDiagram",
+    "Regime",
     "StationaryPoint",
     "Thresholds",
+    "TwoClusterBoundaries",
     "balanced_optimum",
     "collapse_sizes",
     "critical_path",
@@ -30,6 +37,7 @@ __all__ = [
     "focal_tight_from",
     "minority_collapse_ratio",
     "orthant_norm",
+    "phase_diagram",
     "relu_complete_threshold",
     "relu_optimum",
     "seli_limit",
@@ -40,6 +48,7 @@ __all__ = [
     "stationary_point",
     "thresholds",
     "two_class_optimum",
+    "two_cluster_boundaries",
     "two_cluster_optimum",
     "two_cluster_threshold",
 ]

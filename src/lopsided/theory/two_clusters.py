@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
 from lopsided.theory.assembly import geometry_of_logits, merged_clusters, require_cross_entropy
+from lopsided.theory.two_cluster_boundaries import two_cluster_boundaries
 
 Array = NDArray[np.float64]
 
@@ -63,6 +64,9 @@ def two_cluster_threshold(problem: UFM) -> float:
     *Penalised bias: tested, not proved.* In 1400 random problems with sizes, counts and λ_b orders of magnitude apart
     S crossed 1 once, though S itself need not fall all the way.
 
+    The rarer cluster has merged below λ* already, in every bias mode: see
+    :mod:`lopsided.theory.two_cluster_boundaries`, which finds the root.
+
     Examples
     --------
     >>> import lopsided as lp
@@ -73,11 +77,8 @@ def two_cluster_threshold(problem: UFM) -> float:
     0.003983263
     """
     _require_two_clusters(problem)
-    high = float(np.log(problem.clusters.num_samples))  # q ≤ 1 bounds Nλ by √(Σ K n/m') < N^{3/2}
-    low = -high
-    while _log_excess(problem, low) <= 0:
-        low -= 10.0
-    return float(np.exp(_root(lambda log_decay: _log_excess(problem, log_decay), low, high)))
+    (m_a, m_b), (n_a, n_b) = problem.clusters.sizes, problem.clusters.counts
+    return float(two_cluster_boundaries(m_a, n_a, m_b, n_b, lambda_b=problem.lambda_b, bias=problem.bias).between)
 
 
 def two_cluster_optimum(problem: UFM) -> Geometry:
@@ -148,14 +149,6 @@ def _require_two_clusters(problem: UFM) -> None:
         raise ValueError(
             f"problem must have exactly two distinct counts; got {problem.clusters.num_clusters}; use solve()"
         )
-
-
-def _log_excess(problem: UFM, log_decay: float) -> float:
-    """Log S at λ = exp(log_decay)."""
-    clusters = problem.clusters
-    terms = np.log(problem.num_classes * clusters.counts / clusters.sizes[::-1])
-    leaks = _states(problem, float(np.exp(log_decay))).log_leaks
-    return float(np.logaddexp.reduce(terms + 2 * leaks) - 2 * (np.log(clusters.num_samples) + log_decay))
 
 
 def _states(problem: UFM, decay: float) -> _States:

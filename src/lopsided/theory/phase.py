@@ -1,0 +1,381 @@
+"""Phase diagrams of two clusters: which classes merge, over any two of decay, sizes and numbers of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lopsided.losses import CrossEntropy, Loss
+from lopsided.problem import UFM
+from lopsided.theory.bracketing import roots_in_brackets
+from lopsided.theory.phase_axes import CLASS_NUMBERS, COUNTS, NAMES, Axis
+from lopsided.theory.two_cluster_boundaries import two_cluster_boundaries
+
+Array = NDArray[np.float64]
+
+#: The boundaries between regimes, from the smallest decay to the largest.
+BOUNDARIES = ("minority", "between", "complete")
+#: Points of a diagram computed at a time: enough to be fast, few enough to report progress.
+_CHUNK = 20_000
+#: Pieces into which an axis is cut to look for crossings, at least and at most, and points that this may take.
+_PIECES, _SAMPLES = (60, 400), 12_000
+#: What the boundaries depend on.
+_SIZES = ("m_a", "n_a", "m_b", "n_b")
+
+
+class Regime(IntEnum):
+    """What the optimum does to two clusters of classes; there is no other regime (see the order of the boundaries)."""
+
+    ALL_APART = 0
+    MINORITY_MERGED = 1
+    MINORITY_ZERO = 2
+    ALL_MERGED = 3
+
+    @property
+    def meaning(self) -> str:
+        """The regime in a few words."""
+        return (
+            "every class is told apart",
+            "the rarer classes have merged, and are told from the others",
+            "the rarer classes' means are zero: the bias alone predicts them",
+            "all classes have merged",
+        )[self]
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseDiagram:
+    """Regimes of two clusters over one or two axes.
+
+    Attributes
+    ----------
+    x, y : Axis
+        The axes; ``y`` is None for a section, whose arrays have one row.
+    fixed : dict
+        The quantities that are no axis, by name.
+    lambda_b, bias, logit_adjustment
+        What else the problems share.
+    regimes : (Y, X) array of int
+        Members of :class:`Regime`; row i belongs to ``y.values[i]``.
+    ranks : (Y, X) array of int
+        Rank of the mean logits.
+    """
+
+    x: Axis
+    y: Axis | None
+    fixed: dict[str, float]
+    lambda_b: float
+    bias: bool
+    logit_adjustment: float
+    regimes: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.regimes.shape
+        return rows, columns
+
+    def quantities(self, x: ArrayLike, y: ArrayLike | None = None) -> dict[str, Array]:
+        """The six quantities ``m_a``, ``n_a``, ``m_b``, ``n_b``, ``ratio``, ``lambda_z`` at points of the plane.
+
+        Neither counts nor numbers of classes are rounded: the formulas know no whole numbers.
+        """
+        return _quantities(self.x, self.y, self.fixed, x, y)
+
+    def log_excess(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
+        """The log of λ_z over each of ``BOUNDARIES``: zero on it, positive beyond, NaN where there is none.
+
+        Parameters
+        ----------
+        x, y : array_like
+            Coordinates of points of the plane, broadcast to a shape S.
+
+        Returns
+        -------
+        (3, *S) array
+        """
+        at = self.quantities(x, y)
+        found = two_cluster_boundaries(
+            *(at[name] for name in _SIZES),
+            lambda_b=self.lambda_b,
+            bias=self.bias,
+            logit_adjustment=self.logit_adjustment,
+        )
+        result: Array = np.log(at["lambda_z"]) - np.log([getattr(found, name) for name in BOUNDARIES])
+        return result
+
+    def problem(self, row: int, column: int) -> UFM:
+        """The problem at a point of the grid, with the classes of A before those of B.
+
+        Raises
+        ------
+        ValueError
+            If a count there is not whole, which a ratio may bring about.
+        """
+        at = self._at(row, column)
+        counts = np.repeat([float(at["n_a"]), float(at["n_b"])], [int(at["m_a"]), int(at["m_b"])])
+        loss = CrossEntropy(logit_adjustment=self.logit_adjustment)
+        return UFM(counts, float(at["lambda_z"]), lambda_b=self.lambda_b, bias=self.bias, loss=loss)
+
+    def merged(self, row: int, column: int) -> list[list[int]]:
+        """The classes that coincide at a point of the grid, as in ``Geometry.merged``; those of A come first."""
+        at = self._at(row, column)
+        groups = np.split(np.arange(int(at["m_a"] + at["m_b"])), [int(at["m_a"])])
+        regime = self.regimes[row, column]
+        if regime == Regime.ALL_MERGED:
+            return [np.concatenate(groups).tolist()]
+        rare = groups[0] if at["n_a"] < at["n_b"] else groups[1]
+        return [rare.tolist()] if regime != Regime.ALL_APART and len(rare) > 1 else []
+
+    def _at(self, row: int, column: int) -> dict[str, Array]:
+        return self.quantities(self.x.values[column], None if self.y is None else self.y.values[row])
+
+    @cached_property
+    def solved_for(self) -> str:
+        """The axis along which :attr:`crossings` are: the one of λ_z if there is one, otherwise y, otherwise x."""
+        if self.y is None or self.x.name == "lambda_z":
+            return "x"
+        return "y"
+
+    @cached_property
+    def crossings(self) -> dict[str, list[Array]]:
+        """Where each boundary is crossed along the axis :attr:`solved_for`, for each value of the other axis.
+
+        By boundary, and then one array for each value of the other axis (a single one in a section), ascending.
+        Nothing is read off the grid: along λ_z a crossing is the boundary itself; otherwise it is a root, sought in
+        each of a few hundred pieces of the axis at whose ends the boundary lies on either side. Numbers of samples and
+        of classes are real numbers here, so that a crossing may lie between two whole ones.
+        """
+        axis = self.x if self.solved_for == "x" else self.y
+        other = self.y if self.solved_for == "x" else self.x
+        assert axis is not None
+        across = np.zeros(1) if other is None else other.values
+
+        def excess(along: Array, index: NDArray[np.intp]) -> Array:
+            """(3, …) log λ_z over each boundary, ``along`` the axis, at these values of the other one."""
+            x, y = (along, across[index]) if self.solved_for == "x" else (across[index], along)
+            return self.log_excess(x, None if self.y is None else y)
+
+        everywhere = np.arange(len(across))
+        found: dict[str, list[Array]] = {}
+        if axis.name == "lambda_z":
+            start, stop = axis.values[0], axis.values[-1]
+            roots = start * np.exp(-excess(np.full(len(across), start), everywhere))
+            for name, row in zip(BOUNDARIES, roots, strict=True):
+                found[name] = [row[[k]][(row[[k]] >= start) & (row[[k]] <= stop)] for k in everywhere]
+            return found
+        places = axis.between(int(np.clip(_SAMPLES // len(across), *_PIECES)))
+        values = excess(np.repeat(places, len(across)), np.tile(everywhere, len(places)))
+        values = values.reshape(len(BOUNDARIES), len(places), len(across))
+        below, above = values[:, :-1], values[:, 1:]
+        order, piece, index = np.nonzero(((below < 0) != (above < 0)) & ~np.isnan(below + above))
+
+        def own_excess(along: Array) -> Array:
+            own: Array = excess(along, index)[order, np.arange(len(order))]
+            return own
+
+        roots = roots_in_brackets(own_excess, places[piece], places[piece + 1])
+        for number, name in enumerate(BOUNDARIES):
+            found[name] = [np.sort(roots[(order == number) & (index == k)]) for k in everywhere]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        ``merged`` has ``""``, ``"A"``, ``"B"`` or ``"AB"`` for each point: whose classes coincide.
+        """
+        rows, columns = self.shape
+        axes = {"x": self.x.to_dict(), "y": None if self.y is None else self.y.to_dict()}
+        return {
+            **axes,
+            "fixed": self.fixed,
+            "lambda_b": self.lambda_b if self.bias else None,
+            "logit_adjustment": self.logit_adjustment,
+            "legend": {regime.name.lower(): regime.meaning for regime in Regime},
+            "regimes": [[Regime(value).name.lower() for value in row] for row in self.regimes.tolist()],
+            "ranks": self.ranks.tolist(),
+            "merged": [[self._merged_name(row, column) for column in range(columns)] for row in range(rows)],
+            "boundaries": {
+                "along": self.solved_for,
+                **{name: [values.tolist() for values in found] for name, found in self.crossings.items()},
+            },
+        }
+
+    @cached_property
+    def _rare_names(self) -> NDArray[np.str_]:
+        """(Y, X) the cluster that merges first, or "" where that is a single class."""
+        at = _grid(self.x, self.y, self.fixed)
+        rare_a = at["n_a"] < at["n_b"]
+        size = np.where(rare_a, at["m_a"], at["m_b"])
+        names: NDArray[np.str_] = np.where(size < 2, "", np.where(rare_a, "A", "B"))
+        return names
+
+    def _merged_name(self, row: int, column: int) -> str:
+        regime = self.regimes[row, column]
+        if regime in (Regime.ALL_APART, Regime.ALL_MERGED):
+            return "AB" if regime else ""
+        return str(self._rare_names[row, column])
+
+
+def phase_diagram(
+    x: Axis,
+    y: Axis | None = None,
+    *,
+    lambda_z: float | None = None,
+    m_a: int | None = None,
+    n_a: int | None = None,
+    m_b: int | None = None,
+    n_b: int | None = None,
+    ratio: float | None = None,
+    lambda_b: float = 0.0,
+    bias: bool = True,
+    loss: Loss | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhaseDiagram:
+    r"""Which classes of two clusters merge, over any one or two of decay, sizes and numbers of classes.
+
+    There are m_A classes of n_A samples and m_B of n_B. Nothing is solved: the regime of a point follows from the three
+    boundaries of :func:`two_cluster_boundaries`, which are exact. Figures 5 to 8 of Hong & Ling (JMLR 2024) are
+    sections.
+
+    Parameters
+    ----------
+    x, y : Axis
+        What varies; without ``y`` the diagram is a section.
+    lambda_z, m_a, n_a, m_b, n_b, ratio
+        What is fixed: each quantity that is no axis, where of ``n_a``, ``n_b`` and ``ratio`` = n_a / n_b two make the
+        third.
+    lambda_b, bias
+        As in :class:`lopsided.UFM`.
+    loss : CrossEntropy, optional
+        With no setting but ``logit_adjustment``.
+    progress : callable, optional
+        Called with points done and points in all, now and then.
+
+    Returns
+    -------
+    PhaseDiagram
+
+    Raises
+    ------
+    ValueError
+        If a quantity is missing, stated twice or breaks its rule; the message begins with its name.
+
+    Notes
+    -----
+    Counts made of a ratio need not be whole. That is no approximation: multiplying all counts by c and λ_z by
+    :math:`1/\sqrt c` changes nothing, so a fractional count stands for whole ones at another decay.
+
+    Examples
+    --------
+    >>> section = phase_diagram(Axis("n_a", 100, 1400), lambda_z=0.005, m_a=5, m_b=5, n_b=100, lambda_b=0.02)
+    >>> {name: values[0].round(2).tolist() for name, values in section.crossings.items()}     # the paper's Figure 7
+    {'minority': [300.0], 'between': [369.77], 'complete': [1392.82]}
+    >>> Regime(section.regimes[0, -1]).name, int(section.ranks[0, -1])
+    ('ALL_MERGED', 0)
+    """
+    given = {"lambda_z": lambda_z, "m_a": m_a, "n_a": n_a, "m_b": m_b, "n_b": n_b, "ratio": ratio}
+    fixed = _fixed(x, y, given)
+    UFM("1x2", 1.0, lambda_b=lambda_b, bias=bias)  # refuses a wrong bias in the words used everywhere
+    adjustment = _adjustment(loss)
+    at = _grid(x, y, fixed)
+    shape = at["lambda_z"].shape
+    flat = {name: values.ravel() for name, values in at.items()}
+    # decays share their thresholds: one computation for each set of sizes
+    sizes = np.stack([flat[name] for name in _SIZES], axis=1)
+    if "lambda_z" in (x.name, y.name if y else ""):
+        sizes, position = np.unique(sizes, axis=0, return_inverse=True)
+    else:
+        position = np.arange(len(sizes))
+    found = np.empty((3, len(sizes)))
+    for start in range(0, len(sizes), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        part = two_cluster_boundaries(*sizes[chunk].T, lambda_b=lambda_b, bias=bias, logit_adjustment=adjustment)
+        found[:, chunk] = [getattr(part, name) for name in BOUNDARIES]
+        if progress is not None:
+            progress(min(start + _CHUNK, len(sizes)), len(sizes))
+    minority, between, complete = found[:, position.ravel()]
+    decay = flat["lambda_z"]
+    regimes = np.select(
+        [decay >= complete, decay >= between, decay >= minority],
+        [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.MINORITY_MERGED],
+        Regime.ALL_APART,
+    )
+    common = np.where(flat["n_a"] >= flat["n_b"], flat["m_a"], flat["m_b"])
+    everything = flat["m_a"] + flat["m_b"] - 1
+    ranks = np.select([regimes == kind for kind in Regime], [everything, common, common - 1, np.zeros_like(common)])
+    return PhaseDiagram(
+        x, y, fixed, float(lambda_b), bool(bias), adjustment, regimes.reshape(shape), ranks.astype(int).reshape(shape)
+    )
+
+
+def _adjustment(loss: Loss | None) -> float:
+    """τ of a loss that a phase diagram admits."""
+    if loss is None:
+        return 0.0
+    if not isinstance(loss, CrossEntropy):
+        raise ValueError(f"loss must be cross-entropy in a phase diagram; got {loss.name}; use thresholds or path")
+    plain = CrossEntropy()
+    for name in ("weights", "reduction", "label_smoothing", "margins", "scales", "scale_by"):
+        if getattr(loss, name) != getattr(plain, name):
+            raise ValueError(
+                f"{name} must be left out of a phase diagram, whose boundaries are known without; got"
+                f" {getattr(loss, name)!r}; state one problem, and ask for its critical path"
+            )
+    return float(loss.logit_adjustment)
+
+
+def _fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> dict[str, float]:
+    """What is fixed, once nothing is missing and nothing is stated twice."""
+    axes = [axis.name for axis in (x, y) if axis is not None]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"y must vary another quantity than x; got {axes[0]} twice; leave y out for a section")
+    fixed: dict[str, float] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in axes:
+            raise ValueError(f"{name} must be left out where it is an axis; got {value!r}")
+        fixed[name] = Axis.checked(name, value)
+    known = {*axes, *fixed}
+    for name in ("lambda_z", *CLASS_NUMBERS):
+        if name not in known:
+            raise ValueError(f"{name} must be given, as a number or as an axis; got neither")
+    sizes = [name for name in (*COUNTS, "ratio") if name in known]
+    if len(sizes) > 2:
+        name = next(name for name in reversed(sizes) if name in fixed)
+        raise ValueError(
+            f"{name} must be left out: {' and '.join(n for n in sizes if n != name)} determine it; got all"
+        )
+    if len(sizes) < 2:
+        missing = next(name for name in ("n_b", "n_a") if name not in known)
+        raise ValueError(f"{missing} must be given: two of n_a, n_b and ratio are needed; got {sizes or 'none'}")
+    return fixed
+
+
+def _quantities(
+    x: Axis, y: Axis | None, fixed: dict[str, float], along_x: ArrayLike, along_y: ArrayLike | None
+) -> dict[str, Array]:
+    at: dict[str, Any] = {**fixed, x.name: along_x}
+    if y is not None:
+        at[y.name] = along_y
+    at = {name: np.asarray(value, dtype=np.float64) for name, value in at.items()}
+    if "ratio" not in at:
+        at["ratio"] = at["n_a"] / at["n_b"]
+    elif "n_a" not in at:
+        at["n_a"] = at["ratio"] * at["n_b"]
+    else:
+        at["n_b"] = at["n_a"] / at["ratio"]
+    values = np.broadcast_arrays(*(at[name] for name in NAMES))
+    return dict(zip(NAMES, values, strict=True))
+
+
+def _grid(x: Axis, y: Axis | None, fixed: dict[str, float]) -> dict[str, Array]:
+    """The quantities at every point, shape (Y, X)."""
+    return _quantities(x, y, fixed, x.values[None, :], None if y is None else y.values[:, None])

@@ -1,0 +1,152 @@
+"""The axes of a phase diagram: what varies, from where to where, at which points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lopsided.counts import LARGEST_COUNT, MOST_CLASSES
+from lopsided.problem import LARGEST_DECAY, SMALLEST_DECAY
+
+Array = NDArray[np.float64]
+
+COUNTS = ("n_a", "n_b")
+CLASS_NUMBERS = ("m_a", "m_b")
+#: What an axis may vary.
+NAMES = ("lambda_z", "ratio", *COUNTS, *CLASS_NUMBERS)
+#: Points of an axis where none are asked for, and at most.
+POINTS, MOST_POINTS = 40, 5000
+
+_LIMITS = {
+    "lambda_z": (SMALLEST_DECAY, LARGEST_DECAY),
+    "ratio": (1e-9, 1e9),
+    **dict.fromkeys(COUNTS, (1, LARGEST_COUNT)),
+    **dict.fromkeys(CLASS_NUMBERS, (1, MOST_CLASSES)),
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a phase diagram.
+
+    Parameters
+    ----------
+    name : str
+        What varies: ``"lambda_z"``, ``"ratio"`` (n_a / n_b), ``"n_a"``, ``"n_b"``, ``"m_a"`` or ``"m_b"``.
+    start, stop : float
+        The first and the last value.
+    points : int, default 40
+        How many values. Numbers of samples and of classes are rounded to whole ones, each kept once.
+    log : bool, default False
+        Whether the values are evenly spaced in their logarithm.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> Axis("m_a", 1, 4).values
+    array([1., 2., 3., 4.])
+    >>> Axis("lambda_z", 1e-3, 1e-1, 3, log=True).values
+    array([0.001, 0.01 , 0.1  ])
+    """
+
+    name: str
+    start: float
+    stop: float
+    points: int = POINTS
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise ValueError(f"axis must vary one of: {', '.join(NAMES)}; got {self.name!r}")
+        for value in (self.start, self.stop):
+            low, high = _LIMITS[self.name]
+            if not low <= value <= high:  # not a number is refused too
+                raise ValueError(f"axis must keep {self.name} between {low:g} and {high:g}; got {value!r}")
+        if self.start >= self.stop:
+            raise ValueError(f"axis must run upwards, from START to a larger STOP; got {self.start!r} to {self.stop!r}")
+        if not isinstance(self.points, int) or not 2 <= self.points <= MOST_POINTS:
+            raise ValueError(f"axis must have a whole number of points from 2 to {MOST_POINTS}; got {self.points!r}")
+
+    @classmethod
+    def parse(cls, text: str, *, log: bool = False, argument: str = "axis") -> Axis:
+        """Read ``NAME:START:STOP`` or ``NAME:START:STOP:POINTS``.
+
+        Parameters
+        ----------
+        text : str
+            What a user wrote; a hyphen in the name is as good as an underscore.
+        log : bool
+            Whether values are evenly spaced in their logarithm.
+        argument : str
+            What error messages begin with.
+
+        Raises
+        ------
+        ValueError
+            If the text cannot be read or breaks a rule of :class:`Axis`.
+
+        Examples
+        --------
+        >>> Axis.parse("ratio:1:20:39")
+        Axis(name='ratio', start=1.0, stop=20.0, points=39, log=False)
+        """
+        parts = [part.strip() for part in text.split(":")]
+        try:
+            if len(parts) not in (3, 4):
+                raise ValueError
+            start, stop = float(parts[1]), float(parts[2])
+            points = int(parts[3]) if len(parts) == 4 else POINTS
+        except ValueError:
+            raise ValueError(
+                f"{argument} must be NAME:START:STOP or NAME:START:STOP:POINTS, such as lambda_z:0.002:0.012:60;"
+                f" got {text!r}"
+            ) from None
+        try:
+            return cls(parts[0].replace("-", "_"), start, stop, points, log)
+        except ValueError as error:
+            raise ValueError(str(error).replace("axis", argument, 1)) from None
+
+    @staticmethod
+    def checked(name: str, value: float) -> float:
+        """A fixed value of a quantity, refused where it breaks its rule.
+
+        Examples
+        --------
+        >>> Axis.checked("n_a", 500)
+        500.0
+        """
+        low, high = _LIMITS[name]
+        if not isinstance(value, (int, float, np.number)) or not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
+        if name in (*COUNTS, *CLASS_NUMBERS) and value != round(value):
+            raise ValueError(f"{name} must be a whole number; got {value!r}; vary the ratio for what lies between")
+        return float(value)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the values are whole numbers."""
+        return self.name in (*COUNTS, *CLASS_NUMBERS)
+
+    @cached_property
+    def values(self) -> Array:
+        """The values, ascending."""
+        values = self.between(self.points - 1)
+        return np.unique(np.round(values)) if self.whole else values
+
+    def between(self, pieces: int) -> Array:
+        """The ends of equal pieces of the axis, nothing rounded."""
+        if self.log:
+            return np.geomspace(self.start, self.stop, pieces + 1)
+        return np.linspace(self.start, self.stop, pieces + 1)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"name": self.name, "log": self.log, "values": self.values.tolist()}

@@ -1,0 +1,213 @@
+r"""The three decays at which two clusters of classes change regime, for whole arrays of problems at once.
+
+As λ grows, first the classes of the rarer cluster merge, then the clusters stop being told apart, then everything is
+gone: :math:`\sqrt{n_B}/N\le\lambda^*\le\lambda_\text{complete}`, with B the rarer cluster. So where the clusters stop
+being told apart the rarer one has merged already, which leaves one scalar equation for λ*.
+
+**The order holds in every bias mode.** Write s for how much the logit of B's classes exceeds that of A's through bias
+and adjustment, and let :math:`v=m_Be^s/(m_A+m_Be^s)`. With nothing else to tell the clusters apart, at
+:math:`N\lambda=\sqrt{n_B}` a sample of the merged cluster B gives the mass :math:`q_B=1-v` to A. One of A, whose own
+logit is :math:`x\ge0` above its fellows', gives B
+
+.. math:: \frac{q_A}{N\lambda/\sqrt{n_A}}=\frac{m_Be^{s+x/m_A}}{m_A+m_Be^{s+x/m_A}}\ge v
+
+(for a single class A, :math:`q_A=v` and :math:`n_A\ge n_B`). Hence the function S of :func:`two_cluster_threshold` is
+
+.. math:: S\ge K\Bigl[\frac{v^2}{m_B}+\frac{(1-v)^2}{m_A}\Bigr]\ge\frac K{m_A+m_B}=1
+
+by the inequality of Cauchy and Schwarz, so that the clusters are still told apart below :math:`\sqrt{n_B}/N`. Label
+smoothing breaks the argument and, rarely and by a percent or two, the order; so it has no place here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lopsided.theory.bracketing import roots_in_brackets
+
+Array = NDArray[np.float64]
+
+#: Doublings of a bracket: 2**60 nats are beyond every count and decay that float64 holds.
+_MOST_DOUBLINGS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class TwoClusterBoundaries:
+    """Where two clusters change regime, as values of λ_z; arrays of one shape.
+
+    Attributes
+    ----------
+    minority : array
+        At and above it the classes of the rarer cluster coincide. NaN where that is a single class.
+    between : array
+        At and above it no logit depends on which cluster a sample is from: λ*.
+    complete : array
+        At and above it all class means coincide: Z = 0.
+    """
+
+    minority: Array
+    between: Array
+    complete: Array
+
+
+def two_cluster_boundaries(
+    m_a: ArrayLike,
+    n_a: ArrayLike,
+    m_b: ArrayLike,
+    n_b: ArrayLike,
+    *,
+    lambda_b: float = 0.0,
+    bias: bool = True,
+    logit_adjustment: float = 0.0,
+) -> TwoClusterBoundaries:
+    r"""The decays at which ``m_a`` classes of ``n_a`` samples beside ``m_b`` of ``n_b`` change regime.
+
+    Parameters
+    ----------
+    m_a, m_b : array_like
+        Classes in each cluster, at least 1. The formulas know no whole numbers, and so neither does this function.
+    n_a, n_b : array_like
+        Samples in each class of a cluster, above 0. Broadcast with the numbers of classes. Where they are equal there
+        is one cluster, and all boundaries are :math:`\sqrt n/N`.
+    lambda_b, bias
+        As in :class:`lopsided.UFM`.
+    logit_adjustment : float, default 0
+        τ of :class:`lopsided.CrossEntropy`.
+
+    Returns
+    -------
+    TwoClusterBoundaries
+
+    Notes
+    -----
+    Within a cluster of two or more classes the threshold is :math:`\sqrt n/N`. At λ* the rarer cluster has merged (see
+    this module), and the commoner one has a logit gap x inside, which determines the bias (its equation does not
+    contain λ), then λ through :math:`p_\text{own}-p_\text{same}=1-N\lambda/\sqrt{n_A}`; so S = 1 is one equation for
+    x. Where S exceeds 1 at x = 0, or A is a single class, the clusters are told apart to the last, and λ* is explicit.
+
+    Examples
+    --------
+    >>> found = two_cluster_boundaries(5, [300, 500], 5, 100, lambda_b=0.02)
+    >>> found.minority                                      # √100/N
+    array([0.005     , 0.00333333])
+    >>> found.between
+    array([0.00578886, 0.00398326])
+    >>> found.complete                                      # √n_A/N
+    array([0.00866025, 0.00745356])
+    """
+    arrays = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (m_a, n_a, m_b, n_b)))
+    shape = arrays[0].shape
+    sizes_a, counts_a, sizes_b, counts_b = (np.atleast_1d(array).ravel() for array in arrays)
+    swapped = counts_a < counts_b
+    pair = _Pair(
+        np.where(swapped, sizes_b, sizes_a),
+        np.where(swapped, counts_b, counts_a),
+        np.where(swapped, sizes_a, sizes_b),
+        np.where(swapped, counts_a, counts_b),
+        bias_decay=float(lambda_b) if bias else None,
+        adjustment=float(logit_adjustment),
+    )
+    lowest, highest = np.sqrt(pair.few) / pair.total, np.sqrt(pair.many) / pair.total
+    # not below the lowest but for rounding, which must not tell equal counts apart either
+    between = np.where(pair.few == pair.many, lowest, np.maximum(_between(pair), lowest))
+    complete = np.where(pair.size > 1, np.maximum(between, highest), between)
+    minority = np.where(pair.rare_size > 1, lowest, np.nan)
+    return TwoClusterBoundaries(*(value.reshape(shape) for value in (minority, between, complete)))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Classes in the commoner cluster and samples in each, then the same of the rarer one."""
+
+    size: Array
+    many: Array
+    rare_size: Array
+    few: Array
+    bias_decay: float | None
+    adjustment: float
+
+    @property
+    def classes(self) -> Array:
+        return self.size + self.rare_size
+
+    @property
+    def total(self) -> Array:
+        return self.size * self.many + self.rare_size * self.few
+
+    def shift(self, advantage: Array) -> Array:
+        """What bias and adjustment put on the rarer classes' logits, less what they put on the commoner ones'."""
+        return self.adjustment * np.log(self.few / self.many) - advantage
+
+    def common_sample(self, gap: Array, shift: Array) -> tuple[Array, Array]:
+        """Log mass on the rarer cluster, and log of 1 − p_own + p_same, of a sample of the commoner one."""
+        with np.errstate(divide="ignore"):  # a single class has no fellows
+            fellows = np.log(self.size - 1)
+        outside = np.log(self.rare_size) + shift + gap / self.size
+        all_logits = np.logaddexp(np.logaddexp(gap, outside), fellows)
+        return outside - all_logits, np.logaddexp(np.log(self.size), outside) - all_logits
+
+    def rare_sample(self, shift: Array) -> Array:
+        """Log mass on the commoner cluster of a sample of the rarer one, whose classes have merged."""
+        inside = np.log(self.rare_size) + shift
+        result: Array = np.log(self.size) - np.logaddexp(np.log(self.size), inside)
+        return result
+
+    def advantage(self, gap: Array) -> Array:
+        """By how much the bias of the commoner classes exceeds that of the rarer ones."""
+        if self.bias_decay is None:
+            return np.zeros_like(gap)
+        common, rare = np.log(self.size * self.many / self.total), np.log(self.rare_size * self.few / self.total)
+        curvature = self.bias_decay * self.size * self.rare_size / self.classes
+
+        def imbalance(advantage: Array) -> Array:
+            """What the common samples give away and the rare ones do, less the penalty's pull; falls strictly."""
+            shift = self.shift(advantage)
+            log_flow, log_return = common + self.common_sample(gap, shift)[0], rare + self.rare_sample(shift)
+            if not self.bias_decay:
+                return log_flow - log_return
+            result: Array = np.exp(log_flow) - np.exp(log_return) - curvature * advantage
+            return result
+
+        reach = np.ones_like(gap)
+        for _ in range(_MOST_DOUBLINGS):
+            outside = (imbalance(reach) > 0) | (imbalance(-reach) < 0)
+            if not outside.any():
+                break
+            reach = np.where(outside, 2 * reach, reach)
+        return roots_in_brackets(imbalance, -reach, reach)
+
+    def log_excess(self, gap: Array) -> tuple[Array, Array]:
+        """Log S, and the log of (Nλ)²S, where the commoner cluster has this gap inside."""
+        shift = self.shift(self.advantage(gap))
+        log_leak, log_missing = self.common_sample(gap, shift)
+        strength = np.logaddexp(
+            np.log(self.classes / self.rare_size * self.many) + 2 * log_leak,
+            np.log(self.classes / self.size * self.few) + 2 * self.rare_sample(shift),
+        )
+        return strength - 2 * log_missing - np.log(self.many), strength
+
+
+def _between(pair: _Pair) -> Array:
+    """λ*, the decay from which on the clusters are not told apart."""
+    zero = np.zeros_like(pair.size)
+    excess, strength = pair.log_excess(zero)
+    explicit = (pair.size <= 1) | (excess >= 0)
+    found: Array = np.exp(strength / 2) / pair.total
+    rest = np.flatnonzero(~explicit)
+    if len(rest) == 0:
+        return found
+    inner = replace(
+        pair, size=pair.size[rest], many=pair.many[rest], rare_size=pair.rare_size[rest], few=pair.few[rest]
+    )
+    high = np.ones(len(rest))
+    for _ in range(_MOST_DOUBLINGS):
+        short = inner.log_excess(high)[0] <= 0
+        if not short.any():
+            break
+        high = np.where(short, 2 * high, high)
+    gap = roots_in_brackets(lambda gap: inner.log_excess(gap)[0], np.zeros(len(rest)), high)
+    found[rest] = np.exp(inner.log_excess(gap)[1] / 2) / inner.total
+    return found
