@@ -60,6 +60,9 @@ Tolerance = Annotated[
     float,
     typer.Option(parser=number, metavar="TOL", help="Largest certified gap, as a share of max(1, objective)."),
 ]
+Features = Annotated[
+    str, typer.Option(metavar="NAME", help="any: features of any sign; relu: features that end in a ReLU, H ≥ 0.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 #: Under this heading ``--help`` shows the loss and its settings.

@@ -10,6 +10,7 @@ import typer
 from lopsided.cli.options import (
     Bias,
     Counts,
+    Features,
     Json,
     LambdaB,
     LambdaH,
@@ -39,18 +40,29 @@ def predict(
     lambda_b: LambdaB = 0.0,
     bias: Bias = True,
     loss: Loss,
+    features: Features = "any",
     tol: Tolerance = 1e-9,
     as_json: Json = False,
 ) -> None:
     """Predict the last layer that training ends in: which classes are kept apart, and which are lost.
 
-    Exits with 1 where the optimum could not be certified to --tol.
+    Exits with 1 where the optimum could not be certified to --tol: ReLU features and the focal loss end in a
+    stationary point, which is certified only where its bound is tight.
 
     Example:
 
     lopsided predict --counts 500x5,100x5 --lambda-z 0.003 --lambda-b 0.02
     """
-    model = UFM(counts, lambda_z, lambda_w=lambda_w, lambda_h=lambda_h, lambda_b=lambda_b, bias=bias, loss=loss)
+    model = UFM(
+        counts,
+        lambda_z,
+        lambda_w=lambda_w,
+        lambda_h=lambda_h,
+        lambda_b=lambda_b,
+        bias=bias,
+        loss=loss,
+        features=features,
+    )
     solution = model.solve(tol=tol)
     thresholds = model.thresholds()
     if as_json:
@@ -125,6 +137,8 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
     # Past a dozen digits the gap is rounding, and its figures differ from machine to machine.
     gap = f"at most {solution.gap:.2g}" if solution.gap >= 1e-12 else "less than 1e-12"
     terminal.print(f"{certificate}: {gap} above the true optimum")
+    if thresholds.note:
+        terminal.print(f"thresholds {thresholds.note}", style="dim")
     terminal.print(_verdict(solution, thresholds), style="bold")
 
 

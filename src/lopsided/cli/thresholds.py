@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, takes_loss
+from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
 from lopsided.cli.output import class_ranges, console, print_json, shown_rows
 from lopsided.losses import Loss
 from lopsided.problem import UFM
@@ -17,6 +17,7 @@ def thresholds(
     lambda_b: LambdaB = 0.0,
     bias: Bias = True,
     loss: Loss,
+    features: Features = "any",
     as_json: Json = False,
 ) -> None:
     """The decays λ_z at which classes merge: within each group of equal counts, and all together.
@@ -26,7 +27,7 @@ def thresholds(
     lopsided thresholds --counts 500x5,100x5 --lambda-b 0.02
     """
     # The thresholds are values of λ_z, so they do not depend on the one that a model must have.
-    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)
+    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss, features=features)
     found = model.thresholds()
     clusters = model.clusters
     if as_json:
@@ -60,4 +61,6 @@ def thresholds(
     table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
     terminal = console()
     terminal.print(table)
+    if found.note:
+        terminal.print(f"{found.note[0].upper()}{found.note[1:]}.", style="dim")
     terminal.print("Weight decay w on the classifier and h on the features is λ_z = √(w h).", style="dim")
