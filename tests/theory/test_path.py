@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import lopsided as lp
+from lopsided.solver import optimum_of
+from lopsided.theory import critical_path
 
 KNOWN: list[tuple[str, dict[str, Any], list[float]]] = [
     ("500,300,100", {"bias": False}, [0.022647869, 0.014438574]),
@@ -57,7 +59,26 @@ def test_equal_counts_drop_at_once() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
 def test_bad_search_is_refused(share: float) -> None:
-    from lopsided.theory import critical_path
-
     with pytest.raises(ValueError, match="smallest_share"):
         critical_path(lp.UFM("5,3", 1.0), smallest_share=share)
+
+
+def test_a_long_tail_costs_a_few_optima_a_direction_and_each_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every root is bracketed by certified optima, and they are few."""
+    solved: list[float] = []
+
+    def counted(reduced: Any, tol: float) -> Any:
+        solved.append(reduced.decay)
+        return optimum_of(reduced, tol)
+
+    monkeypatch.setattr("lopsided.theory.path.optimum_of", counted)
+    told: list[tuple[int, int]] = []
+    counts = [round(500 * 0.01 ** (k / 14)) for k in range(15)]
+    path = critical_path(lp.UFM(counts, 1.0, lambda_b=0.02), progress=lambda *done: told.append(done))
+    assert [drop.rank_below for drop in path] == list(range(1, 15))
+    assert len(solved) <= 7 * len(path)
+    assert told == [(done, 14) for done in range(15)]
+    # the complete threshold needs no bracket; every other root has an optimum near on both sides
+    for drop in path[1:]:
+        assert max(decay for decay in solved if decay < drop.lambda_z) > drop.lambda_z * (1 - 5e-5)
+        assert min(decay for decay in solved if decay > drop.lambda_z) < drop.lambda_z * (1 + 5e-7)
