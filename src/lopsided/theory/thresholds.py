@@ -102,7 +102,8 @@ def _with_margin(problem: UFM, cluster: int, strength: float) -> float:
         same = float(solution.probabilities([first])[0, second])
         return strength * (1 - terms.smoothing + same * lost) - decay
 
-    # p_same lies between 0 and 1/2, since the class shares its mass with at least one other
-    low, high = (1 - terms.smoothing) * strength, (1 - terms.smoothing + 0.5 * lost) * strength
+    # p_own ≥ e^−m p_same bounds p_same; the bound is attained where there is no other cluster, up to rounding
+    largest = (1 + 1e-9) / float(problem.clusters.sizes[cluster] - lost)
+    low, high = (1 - terms.smoothing) * strength, (1 - terms.smoothing + largest * lost) * strength
     root: float = brentq(excess, low, high, rtol=1e-10)
     return root

@@ -48,8 +48,9 @@ def two_cluster_threshold(problem: UFM) -> float:
 
     Notes
     -----
-    λ* is the root of :math:`S(\lambda)=(N\lambda)^{-2}(\frac K{m_B}n_Aq_A^2+\frac K{m_A}n_Bq_B^2)=1`; S tends to
-    :math:`K/m_A+K/m_B>1` for λ → 0 and to 0 for λ → ∞, so that there is one. Is it the only one?
+    λ* is the root of :math:`S(\lambda)=(N\lambda)^{-2}(\frac K{m_B}n_Aq_A^2+\frac K{m_A}n_Bq_B^2)=1`; S exceeds 1 below
+    :math:`\sqrt{n_B}/N` and not from :math:`\sqrt{n_A}/N` on, so that there is one. Is it the only one? The proofs are
+    in docs/theory-closed-forms.md, statements 18 to 20.
 
     *No bias: yes.* For m > 1 and a logit gap x inside the cluster, :math:`q/(N\lambda/\sqrt n)=
     (1+\frac m{m'}e^{-x/m})^{-1}` with m' the size of the other cluster, and x falls as λ grows; where x = 0, q is
@@ -61,8 +62,9 @@ def two_cluster_threshold(problem: UFM) -> float:
     p_same/q is constant and p_own/p_same falls with λ; afterwards p_same/q = (1 − q)/q up to a constant. Every term
     falls strictly, so f has one root.
 
-    *Penalised bias: tested, not proved.* In 1400 random problems with sizes, counts and λ_b orders of magnitude apart
-    S crossed 1 once, though S itself need not fall all the way.
+    *Penalised bias: yes* while the rarer cluster has at most 98 times as many classes as the commoner one. Beyond that
+    it is tested, not proved: in 1400 random problems with sizes, counts and λ_b orders of magnitude apart S crossed 1
+    once, though S itself need not fall all the way.
 
     The rarer cluster has merged below λ* already, in every bias mode: see
     :mod:`lopsided.theory.two_cluster_boundaries`, which finds the root.
