@@ -161,3 +161,39 @@ def test_hundreds_of_clusters_are_cut_to_a_readable_table(call):
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) < 40
     assert "…" in outcome.out
+
+
+def test_relu_features_are_certified_and_lose_classes_earlier(call):
+    value = read(call(*TWO, "--lambda-z", "0.007", "--features", "relu", "--json"))
+    assert value["status"] == "optimal"
+    assert value["gap"] <= 1e-9
+    assert value["rank"] == 0  # with features of any sign only from .00745 on
+    assert value["thresholds"]["complete"] == pytest.approx(0.0067525, abs=1e-7)
+    assert "stationary points" in value["thresholds"]["note"]
+
+
+def test_relu_without_a_bias_has_closed_thresholds(call):
+    value = read(
+        call("predict", "--counts", "500,300,100", "--lambda-z", "0.01", "--no-bias", "--features", "relu", "--json")
+    )
+    assert set(value) == KEYS
+    assert value["thresholds"]["within"] == pytest.approx(np.sqrt(np.array([500, 300, 100]) * 2 / 3) / 900)
+    assert "note" not in value["thresholds"]
+    assert [cluster["collapsed"] for cluster in value["clusters"]] == [False, False, True]
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["tables", "json"])
+def test_focal_loss_says_where_it_is_no_more_than_stationary(call, flags):
+    arguments = ("--counts", "50x5,10x5", "--no-bias", "--loss", "focal", "--gamma", "2", *flags)
+    certified = call("predict", "--lambda-z", "0.003", *arguments)
+    assert (certified.code, certified.err) == (0, "")
+    outcome = call("predict", "--lambda-z", "0.02", *arguments)
+    assert outcome.code == 1
+    assert outcome.err.startswith("lopsided: A stationary point, the best of ")
+    if flags:
+        value = json.loads(outcome.out)
+        assert value["status"] == "stationary"
+        assert value["gap"] > 1e-3
+    else:
+        assert "NOT certified (stationary): at most " in outcome.out
+        assert "thresholds bracketed on stationary points" in outcome.out

@@ -54,3 +54,12 @@ def test_eight_thousand_classes_are_no_burden(call):
     assert outcome.code == 0
     value = json.loads(outcome.out)
     assert sum(len(cluster["classes"]) for cluster in value["clusters"]) == 8142
+
+
+def test_relu_features_say_how_their_thresholds_were_found(call):
+    outcome = call("thresholds", "--counts", "500x2,100x2", "--lambda-b", "0.02", "--features", "relu")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "Bracketed on stationary points" in outcome.out
+    closed = call("thresholds", "--counts", "500x2,100x2", "--no-bias", "--features", "relu")
+    assert "tationary" not in closed.out
+    assert "0.0161374" in closed.out  # √(500 · 3/4)/1200

@@ -173,6 +173,10 @@ def test_what_assumes_the_convex_problem_refuses_the_others(kind: str, purpose: 
     [
         (lambda: lp.UFM("5,4", 0.1, features="sigmoid"), r"features must be 'any' or 'relu' .*; got 'sigmoid'"),
         (lambda: lp.UFM("5,4", 0.1, features=None), r"features must be 'any' or 'relu' .*; got None"),
+        (
+            lambda: lp.UFM([5] * 301, 0.1, features="relu").solve(),
+            "counts must be of at most 300 classes .*; got 301; .*",
+        ),
         (lambda: lp.FocalLoss(-1.0), "gamma must be a finite number of at least 0; got -1.0"),
         (lambda: lp.FocalLoss(np.nan), "gamma must be a finite number of at least 0; got nan"),
         (lambda: lp.FocalLoss("2"), "gamma must be a finite number of at least 0; got '2'"),

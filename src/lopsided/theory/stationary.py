@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 #: Singular values, and differences of mean logits, below this many nats or this share of the largest are what is left
 #: of zero.
 TOLERANCE = 1e-3
+#: Most classes of a problem that is solved in its factors, K × K and more.
+MOST_CLASSES = 300
 #: Objectives that differ by less, relatively, are the same; among them the smallest gap decides.
 SAME = 1e-11
 #: A gap, as a share of max(1, objective), at which a point is the optimum and no further start is needed.
@@ -72,7 +74,7 @@ def stationary_point(problem: UFM, *, starts: int = 6, dimension: int | None = N
     Parameters
     ----------
     problem : UFM
-        With a loss of the cross-entropy family or a focal loss; meant for at most some 30 classes.
+        With a loss of the cross-entropy family or a focal loss; meant for at most some 50 classes.
     starts : int, default 6
         Local minimisations at most, beside complete collapse: the first from orthogonal means for ReLU features and
         from the optimum of cross-entropy otherwise, the others from random ones.
@@ -88,7 +90,7 @@ def stationary_point(problem: UFM, *, starts: int = 6, dimension: int | None = N
     Raises
     ------
     ValueError
-        If ``starts`` or ``dimension`` is below 1.
+        If ``starts`` or ``dimension`` is below 1, or there are more than 300 classes.
 
     Notes
     -----
@@ -188,6 +190,11 @@ class _Objective:
     """The objective over λ_z as a function of (W, X, b) packed in one vector; row k of X is √n_k h̄_k, balanced."""
 
     def __init__(self, problem: UFM, width: int) -> None:
+        if problem.num_classes > MOST_CLASSES:
+            raise ValueError(
+                f"counts must be of at most {MOST_CLASSES} classes where features end in a ReLU or the loss is not"
+                f" convex: these are solved in their factors; got {problem.num_classes}; group rare classes together"
+            )
         self.problem, self.width, self.classes = problem, width, problem.num_classes
         self.loss: LogitLoss = logit_loss(problem)
         self.relu = problem.features == "relu"
