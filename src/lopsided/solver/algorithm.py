@@ -174,7 +174,8 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
         if relative <= max(tolerance, ROUNDING) or waited >= PATIENCE:
             break
         # Eisenstat and Walker's second choice: solve as well as Newton's model was lately right
-        accuracy = min(0.1, max((relative / previous) ** 2, 1e-6)) if previous else 0.1
+        wanted = max((relative / previous) ** 2, 0.1 * tolerance / relative, 1e-6) if previous else 0.1
+        accuracy = min(0.1, wanted)
         previous = relative
         with np.errstate(over="ignore", invalid="ignore"):  # as in _advance
             step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)

@@ -20,6 +20,9 @@ import numpy as np
 
 from lopsided.solver.reduction import Array, Evaluation, Point, ReducedProblem, centred, diagonal, evaluate
 
+#: A singular value below this share of the median one is small: the preconditioner takes its pairs in the frame.
+SMALL_SHARE = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -45,12 +48,6 @@ class Spectrum:
     def polar(self) -> Array:
         """U_r V_rᵀ, the gradient of the nuclear norm on the manifold."""
         result: Array = self.left[:, : self.rank] @ self.right[:, : self.rank].T
-        return result
-
-    def tangent(self, matrix: Array) -> Array:
-        """The part of a matrix tangent to the manifold of rank r."""
-        left, right = self.left[:, self.rank :], self.right[:, self.rank :]
-        result: Array = matrix - left @ (left.T @ matrix @ right) @ right.T
         return result
 
 
@@ -227,7 +224,8 @@ class _LossCurvature:
 
     def entry_curvature(self) -> Array:
         """(J, J) curvature of each entry of ``between`` by itself, for the preconditioner."""
-        entries: Array = self.bends * (1 - self.masses)
+        share = 1 - self.pull * self.push / self.pivot
+        entries: Array = self.bends * (1 - self.masses * share[:, None])
         own = self.problem.weights * self.other * (1 - self.other) - (self.pull * self.other) ** 2 / self.pivot
         diagonal(entries)[:] = self.problem.own_scale**2 * own
         return entries
@@ -251,20 +249,15 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     gradient, bias = curvature.eliminated_gradient()
     products = 0
     if spectrum.rank > 0:
-        nuclear = _nuclear_curvature(evaluation, spectrum)
-
-        precondition = _preconditioner(evaluation, spectrum, curvature.entry_curvature())
-
-        def project(between: Array) -> Array:
-            return centred(evaluation.problem, spectrum.tangent(between))
-
+        frame = _Frame(evaluation, spectrum)
         between, products = _conjugate_gradients(
-            lambda between: nuclear(between, curvature.product(between)),
-            lambda residual: project(precondition(residual)),
-            -project(gradient + spectrum.polar),
+            lambda inner: frame.nuclear(inner) + frame.inside(curvature.product(frame.outside(inner))),
+            _preconditioner(evaluation, frame, curvature.entry_curvature()),
+            -frame.inside(gradient + spectrum.polar),
             tolerance,
             max_products,
         )
+        between = frame.outside(between)
     else:
         between = np.zeros_like(gradient)
     direction = curvature.response(between, bias)
@@ -273,55 +266,95 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     return Step(direction, _damping(float(np.max(np.abs(change)))), products)
 
 
-def _nuclear_curvature(evaluation: Evaluation, spectrum: Spectrum) -> Callable[[Array, Array], Array]:
-    """Adds the nuclear norm's curvature times a tangent matrix to the loss's, and takes the tangent part of the sum."""
-    left, right, values, rank = spectrum.left, spectrum.right, spectrum.values, spectrum.rank
-    normal = left[:, rank:].T @ evaluation.gradient.between @ right[:, rank:]
-    antisymmetric = 1 / (values[:, None] + values[None, :])
-    whole = len(left) == rank
+class _Frame:
+    """Coordinates T = Uᵀ dA V of the tangent space, in which the nuclear norm's curvature couples T_ij and T_ji alone.
 
-    def product(between: Array, loss_part: Array) -> Array:
-        inner = left.T @ between @ right
-        result = np.zeros_like(inner)
-        result[:rank, :rank] = (inner[:rank, :rank] - inner[:rank, :rank].T) * antisymmetric
-        if not whole:
-            below, beside = inner[rank:, :rank], inner[:rank, rank:]
-            result[rank:, :rank] = (below + normal @ beside.T) / values
-            result[:rank, rank:] = (beside + below.T @ normal) / values[:, None]
-            result[rank:, rank:] = -left[:, rank:].T @ loss_part @ right[:, rank:]
-        lifted: Array = left @ result @ right.T
-        lifted += loss_part
-        return lifted
-
-    return product
-
-
-def _preconditioner(evaluation: Evaluation, spectrum: Spectrum, entries: Array) -> Callable[[Array], Array]:
-    """Entries (i, j) and (j, i) as one 2 × 2 block, with the diagonal of A in place of its singular values.
-
-    A is nearly diagonal, and one class's data curvature differs from another's by orders of magnitude, so the standard
-    basis serves better than the singular vectors. Where a class has collapsed its block couples as the manifold's
-    normal part does: by the diagonal of −∇f, which is 1 for the others.
+    For that the null vectors are turned until the gradient between them is diagonal, G₀ = −diag(g): the couplings.
     """
-    floor = 0.5 * float(spectrum.values[-1])
-    stretch = diagonal(evaluation.point.between)
-    kept = stretch > floor
-    coupling = np.where(kept, 1.0, np.clip(-diagonal(evaluation.gradient.between), 0.0, 1.0))
-    stretch = np.maximum(stretch, floor)
+
+    def __init__(self, evaluation: Evaluation, spectrum: Spectrum) -> None:
+        self.problem = evaluation.problem
+        rank = self.rank = spectrum.rank
+        normal = spectrum.left[:, rank:].T @ evaluation.gradient.between @ spectrum.right[:, rank:]
+        turn_left, couplings, turn_right = np.linalg.svd(-normal)
+        self.left = np.concatenate([spectrum.left[:, :rank], spectrum.left[:, rank:] @ turn_left], axis=1)
+        self.right = np.concatenate([spectrum.right[:, :rank], spectrum.right[:, rank:] @ turn_right.T], axis=1)
+        self.values = np.concatenate([spectrum.values, np.zeros(len(couplings))])
+        couplings = np.concatenate([np.ones(rank), np.minimum(couplings, 1.0)])
+        sums = self.values[:, None] + self.values[None, :]
+        sums[rank:, rank:] = np.inf
+        self.straight = 1 / sums
+        self.crossed = -self.straight * np.minimum(couplings[:, None], couplings[None, :])
+
+    def inside(self, matrix: Array) -> Array:
+        """The tangent part of a matrix, in these coordinates."""
+        result: Array = self.left.T @ centred(self.problem, matrix) @ self.right
+        result[self.rank :, self.rank :] = 0.0
+        return result
+
+    def outside(self, inner: Array) -> Array:
+        """The matrix with these coordinates."""
+        return centred(self.problem, self.left @ inner @ self.right.T)
+
+    def nuclear(self, inner: Array) -> Array:
+        """The nuclear norm's second derivative."""
+        result: Array = self.straight * inner
+        result += self.crossed * inner.T
+        return result
+
+
+def _preconditioner(evaluation: Evaluation, frame: _Frame, entries: Array) -> Callable[[Array], Array]:
+    """2 × 2 blocks, of T_ij and T_ji where a singular value is small or zero, else of the entries (i, j) and (j, i).
+
+    The nuclear norm's curvature is exact in the frame, the data's in the entries, where it differs from class to class
+    by orders of magnitude. Among large singular values A is nearly diagonal, the norm's curvature in entries is nearly
+    that with the diagonal of A in place of singular values, and where the two halves of a pair move together only the
+    data's counts. Where a singular value is small the norm's curvature outweighs the data's.
+    """
+    typical = float(frame.values[frame.rank // 2])
+    large = int(np.sum(frame.values > SMALL_SHARE * typical))
+    left, right = frame.left, frame.right
+    stretch = np.maximum(diagonal(evaluation.point.between), 0.5 * float(frame.values[large - 1]))
     straight = 1 / (stretch[:, None] + stretch[None, :])
-    diagonal(straight)[:] = 0.0
-    crossed = -straight * np.minimum(coupling[:, None], coupling[None, :])
-    determinant = entries * entries.T + straight * (entries + entries.T) + (straight**2 - crossed**2)
-    straight += entries
-    diagonal(determinant)[:] = diagonal(straight) ** 2
-    usable = determinant > 0
-    determinant = np.where(usable, determinant, 1.0)
-    own = np.where(usable, straight.T / determinant, 0.0)
-    other = np.where(usable, -crossed / determinant, 0.0)
+    # an own entry moves, the row being centred, all others of the row a little, and those the norm holds
+    mass = evaluation.problem.shift**2
+    held = entries.copy()
+    diagonal(held)[:] += mass * (straight @ mass)
+    by_entry = _pairwise_inverse(held, straight, straight)
+
+    data = np.zeros_like(entries)
+    squared_left, squared_right = left**2, right**2
+    data[large:] = squared_left[:, large:].T @ entries @ squared_right
+    data[:large, large:] = squared_left[:, :large].T @ (entries @ squared_right[:, large:])
+    data[frame.rank :, frame.rank :] = 0.0  # not tangent
+    by_pair = _pairwise_inverse(data, frame.straight, -frame.crossed)
 
     def apply(residual: Array) -> Array:
-        result: Array = own * residual
-        result += other * residual.T
+        result = by_pair(residual)
+        block = left[:, :large] @ residual[:large, :large] @ right[:, :large].T
+        result[:large, :large] = left[:, :large].T @ by_entry(block) @ right[:, :large]
+        return result
+
+    return apply
+
+
+def _pairwise_inverse(data: Array, straight: Array, crossed: Array) -> Callable[[Array], Array]:
+    """Inverse of X ↦ data·X + straight·X − crossed·Xᵀ, entry by entry, with straight = crossed on the diagonal."""
+    determinant = data * data.T + straight * (data + data.T) + (straight - crossed) * (straight + crossed)
+    own = data.T + straight
+    other = crossed.copy()
+    diagonal(determinant)[:] = diagonal(data)
+    diagonal(own)[:] = 1.0
+    diagonal(other)[:] = 0.0
+    unusable = ~(determinant > 0)
+    determinant[unusable] = 1.0
+    own[unusable] = other[unusable] = 0.0
+    own /= determinant
+    other /= determinant
+
+    def apply(matrix: Array) -> Array:
+        result: Array = own * matrix
+        result += other * matrix.T
         return result
 
     return apply
