@@ -1,9 +1,9 @@
-"""Class counts: every way a user writes them, turned into one validated vector."""
+"""Class counts, every way a user writes them, turned into one validated vector; and classes as people write them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 LARGEST_COUNT = 2**53
 #: Far past any data set; a slip of the keyboard such as ``500x5000000000`` must not fill the memory.
 MOST_CLASSES = 10**7
+#: Ranges of classes named before the rest is counted.
+MOST_RANGES = 3
 
 _TERM = re.compile(r"(?P<value>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
 _FORMAT = "write COUNTxCLASSES terms separated by commas, such as 500x5,100x5"
@@ -122,6 +124,26 @@ def format_counts(counts: ArrayLike) -> str:
             terms.append(f"{values[start]}x{stop - start}" if stop - start > 1 else f"{values[start]}")
             start = stop
     return ",".join(terms)
+
+
+def class_ranges(classes: Sequence[int]) -> str:
+    """Ascending class indices as people write them; a long list is cut short.
+
+    Examples
+    --------
+    >>> class_ranges([0, 1, 2, 5, 7, 8])
+    '0–2, 5, 7–8'
+    >>> class_ranges(range(0, 200, 2))
+    '0, 2, 4, … (100)'
+    """
+    runs: list[list[int]] = []
+    for index in classes:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1][1:] = [index]
+        else:
+            runs.append([index])
+    shown = ["–".join(map(str, run)) for run in runs[:MOST_RANGES]]
+    return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
 
 
 def _shown(value: Any) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
+#: Seconds that a user waits without being told how far it is.
+PATIENCE = 2.0
 #: Longer tables show their first and last rows only; ``--json`` has them all.
 LONGEST_TABLE = 24
-#: Ranges of classes named before the rest is counted.
-MOST_RANGES = 3
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -35,24 +38,35 @@ def console() -> Console:
     return Terminal(highlight=False, soft_wrap=False)
 
 
-def class_ranges(classes: Sequence[int]) -> str:
-    """Ascending class indices as people write them; a long list is cut short.
+@contextmanager
+def patient_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, which appears only where the work takes over two seconds.
 
-    Examples
-    --------
-    >>> class_ranges([0, 1, 2, 5, 7, 8])
-    '0–2, 5, 7–8'
-    >>> class_ranges(range(0, 200, 2))
-    '0, 2, 4, … (100)'
+    Yields
+    ------
+    callable
+        To be called with what is done and what there is in all.
     """
-    runs: list[list[int]] = []
-    for index in classes:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1][1:] = [index]
-        else:
-            runs.append([index])
-    shown = ["–".join(map(str, run)) for run in runs[:MOST_RANGES]]
-    return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
+    started = time.monotonic()
+    bar: Progress | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and time.monotonic() - started > PATIENCE and done < total:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            bar = Progress(console=Console(stderr=True))
+            bar.add_task(name)
+            bar.start()
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
 def bar(ratio: float, width: int = 8) -> str:

@@ -20,7 +20,8 @@ from lopsided.cli.options import (
     bias_decay,
     takes_loss,
 )
-from lopsided.cli.output import bar, class_ranges, console, print_json, shown_rows
+from lopsided.cli.output import bar, console, print_json, shown_rows
+from lopsided.counts import class_ranges
 from lopsided.losses import Loss
 from lopsided.problem import UFM
 from lopsided.solver import Solution

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
-from lopsided.cli.output import class_ranges, console, print_json, shown_rows
+from lopsided.cli.output import console, print_json, shown_rows
+from lopsided.counts import class_ranges
 from lopsided.losses import Loss
 from lopsided.problem import UFM
 

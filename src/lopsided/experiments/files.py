@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 
 
-def writable_folder(path: str | Path) -> Path:
+def writable_folder(path: str | Path, subject: str = "output must be") -> Path:
     """Make a folder if need be, and make sure that files can be written into it before any work is spent.
 
     Parameters
     ----------
     path : str or Path
         The folder; its parents are made too.
+    subject : str
+        How the error begins: the argument that names the folder, and a verb.
 
     Returns
     -------
@@ -40,18 +42,20 @@ def writable_folder(path: str | Path) -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(
-            f"output must be a folder that can be written; got {str(folder)!r} ({reason}); choose another"
+            f"{subject} a folder that can be written; got {str(folder)!r} ({reason}); choose another"
         ) from None
     return folder
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, subject: str = "output must be") -> None:
     """Make sure that a folder is there or can be made, and takes files, and leave everything as it was.
 
     Parameters
     ----------
     path : str or Path
         The folder.
+    subject : str
+        As for :func:`writable_folder`.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def check_writable(path: str | Path) -> None:
     folder = Path(path)
     missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
     try:
-        writable_folder(folder)
+        writable_folder(folder, subject)
     finally:
         for place in missing:
             with contextlib.suppress(OSError):  # not made, or in use by now

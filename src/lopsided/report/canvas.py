@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.experiments.files import check_writable, writable_folder, write_atomically
 from lopsided.geometry import Array, Geometry
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 #: Values about zero: blue below, red above, the pair that no common colour blindness confuses.
 DIVERGING = "RdBu_r"
+#: Kinds of files a figure can be, each with the metadata that would change from day to day or with the version.
+KINDS = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}
+#: How an error about the folder of a figure begins.
+_IN_A_FOLDER = "figure must lie in"
 #: Undefined entries.
 UNDEFINED = "#D9D9D9"
 #: Up to this many classes, each is named on the axes; and entries are written into the cells.
@@ -52,9 +58,64 @@ def to_png(figure: Figure, dpi: int = 110) -> bytes:
     bytes
         The same for the same figure: no date is stored.
     """
+    return to_bytes(figure, "png", dpi)
+
+
+def to_bytes(figure: Figure, kind: str, dpi: int = 110) -> bytes:
+    """Draw a figure as a file of a kind in :data:`KINDS`; the bytes are the same for the same figure."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with matplotlib.rc_context({"svg.hashsalt": "lopsided"}):  # names inside an SVG are random otherwise
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(KINDS[kind]))
     return buffer.getvalue()
+
+
+def figure_path(figure: str | Path) -> Path:
+    """Check the name of a file for a figure before any work is spent on it; nothing is left behind.
+
+    Parameters
+    ----------
+    figure : str or Path
+        Ends in one of :data:`KINDS`. Its folder is made when the figure is saved.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If it ends otherwise, is a folder, or its folder cannot be written.
+
+    Examples
+    --------
+    >>> figure_path("path.svg").suffix
+    '.svg'
+    """
+    path = Path(figure)
+    if path.suffix.lower().removeprefix(".") not in KINDS:
+        raise ValueError(f"figure must end in .{', .'.join(KINDS)}; got {str(figure)!r}; rename it")
+    if path.is_dir():
+        raise ValueError(f"figure must be a file; got the folder {str(figure)!r}; add a file name")
+    check_writable(path.parent, _IN_A_FOLDER)
+    return path
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
+    """Draw a figure into a file in one step, so that whatever interrupts leaves the old file or none.
+
+    Raises
+    ------
+    ValueError
+        As :func:`figure_path` does.
+    OSError
+        If the disk refuses.
+    """
+    target = figure_path(path)
+    content = to_bytes(figure, target.suffix.lower().removeprefix("."), dpi)
+    writable_folder(target.parent, _IN_A_FOLDER)
+    return write_atomically(target, content)
 
 
 def symbols(text: str) -> str:

@@ -11,6 +11,7 @@ from lopsided.theory.phase_axes import Axis
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
 from lopsided.theory.seli import seli_limit, seli_polar_factor
 from lopsided.theory.solving import solve
+from lopsided.theory.spectrum import SingularPaths, singular_paths
 from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.stationary import StationaryPoint, stationary_point
 from lopsided.theory.thresholds import Thresholds, thresholds
@@ -26,6 +27,7 @@ __all__ = [
     "DeepStationaryPoint",
     "PhaseDiagram",
     "Regime",
+    "SingularPaths",
     "StationaryPoint",
     "Thresholds",
     "TwoClusterBoundaries",
@@ -42,6 +44,7 @@ __all__ = [
     "relu_optimum",
     "seli_limit",
     "seli_polar_factor",
+    "singular_paths",
     "small_decay_optimum",
     "solve",
     "squared_error_optimum",

@@ -22,6 +22,8 @@ BELOW, ABOVE = 1e-5, 1e-7
 CERTIFIED = 1e-7
 #: The largest decay looked at, as a share of complete collapse; above the root finder's end point by rounding alone.
 _JUST_BELOW = 1 - 1e-9
+#: The search goes down to this share of complete collapse at least, lest the two ends meet.
+_MOST_SHARE = 0.999
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def critical_path(
     problem : UFM
         Its ``lambda_z`` plays no part.
     smallest_share : float, default 1e-4
-        Where the search ends, as a share of the decay of complete collapse.
+        Where the search ends, as a share of the decay of complete collapse; what drops further down is left out.
     progress : callable, optional
         Called with how many directions between clusters are done, and how many there are.
 
@@ -91,9 +93,11 @@ def critical_path(
     clusters = problem.clusters
     known = thresholds(problem)
     complete, within = known.complete, known.within
-    drops = [(float(within[j]), int(clusters.sizes[j]) - 1, [j]) for j in np.flatnonzero(clusters.sizes > 1).tolist()]
+    low, high = min(smallest_share, _MOST_SHARE) * complete, _JUST_BELOW * complete
+    # what merges further down would be given ranks that miss the directions between clusters lost there
+    found = np.flatnonzero((clusters.sizes > 1) & (within >= low)).tolist()
+    drops = [(float(within[j]), int(clusters.sizes[j]) - 1, [j]) for j in found]
     between = _Between(problem)
-    low, high = smallest_share * complete, _JUST_BELOW * complete
     ceiling = high
     for order in range(1, clusters.num_clusters):
         if progress is not None:

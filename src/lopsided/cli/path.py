@@ -1,0 +1,208 @@
+"""``lopsided path``: every decay at which the rank drops, and the singular values on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss
+from lopsided.cli.output import console, patient_progress, print_json, shown_rows
+from lopsided.counts import parse_terms
+from lopsided.losses import Loss
+from lopsided.problem import UFM
+from lopsided.theory import CriticalDecay, SingularPaths, critical_path, singular_paths
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: The curves go from this share of the smallest critical decay to this multiple of the largest.
+BEFORE, BEYOND = 1 / 3, 1.15
+#: A figure has no more pixels across.
+MOST_POINTS = 10_000
+_CURVES = "Singular values"
+
+
+@takes_loss
+def path(
+    counts: Counts,
+    *,
+    lambda_b: LambdaB = 0.0,
+    bias: Bias = True,
+    loss: Loss,
+    smallest_share: Annotated[
+        float,
+        typer.Option(
+            parser=number, metavar="SHARE", help="Where the search ends, as a share of the decay at which all merge."
+        ),
+    ] = 1e-4,
+    values: Annotated[
+        bool, typer.Option("--values", help="Give the singular values on the way, too.", rich_help_panel=_CURVES)
+    ] = False,
+    points: Annotated[
+        str,
+        typer.Option(
+            metavar="N", help="Decays at which they are computed, beside the critical ones.", rich_help_panel=_CURVES
+        ),
+    ] = "80",
+    decays: Annotated[
+        str | None,
+        typer.Option(metavar="DECAYS", help="These decays instead, such as 0.001,0.003,0.01.", rich_help_panel=_CURVES),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw them against the decay: .png, .svg or .pdf.", rich_help_panel=_CURVES),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every decay λ_z at which the optimum loses rank: which classes merge there, and the rank on both sides.
+
+    Exits with 1 where an optimum on the way could not be certified.
+
+    Example:
+
+    lopsided path --counts 500x5,100x5 --no-bias --figure path.png
+    """
+    from lopsided.report import figure_path, figure_singular_values, save_figure
+
+    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)  # λ_z plays no part
+    number_of_points = _whole(points)
+    chosen = None if decays is None else _read(model, decays)
+    target = None if figure is None else figure_path(figure)
+    found = _search(model, smallest_share)
+    curves = None
+    if values or target is not None or chosen is not None:
+        curves = _follow(model, _spread(found, number_of_points) if chosen is None else chosen)
+    if target is not None:
+        assert curves is not None
+        save_figure(figure_singular_values(model, found, curves), target)
+    if as_json:
+        print_json(_as_object(model, found, curves))
+    else:
+        _print_tables(model, found, curves if values or chosen is not None else None)
+        if target is not None:
+            console().print(f"Figure: {target}", markup=False, soft_wrap=True)
+    broken = [solution for solution in (curves.solutions if curves else []) if solution.status != "optimal"]
+    if broken:
+        typer.echo(f"lopsided: at λ_z = {broken[0].problem.lambda_z:.6g}: {broken[0].message}", err=True)
+        raise typer.Exit(1)
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 2 <= value <= MOST_POINTS:
+        raise ValueError(f"points must be a whole number from 2 to {MOST_POINTS}; got {text!r}")
+    return value
+
+
+def _read(model: UFM, text: str) -> list[float]:
+    """The decays that a user lists, each checked by the model before any is solved."""
+    listed = list(parse_terms(text, "decays", "write numbers separated by commas, such as 0.001,0.003,0.01"))
+    if not listed:
+        raise ValueError(f"decays must be one number or more; got {text!r}; write such as 0.001,0.003,0.01")
+    for decay in listed:
+        try:
+            model.with_lambda_z(decay)
+        except ValueError as error:
+            raise ValueError(f"decays {str(error).removeprefix('lambda_z ')}") from None
+    return listed
+
+
+def _search(model: UFM, smallest_share: float) -> list[CriticalDecay]:
+    with patient_progress("critical decays") as progress:
+        try:
+            return critical_path(model, smallest_share, progress)
+        except ArithmeticError as error:
+            if type(error) is not ArithmeticError:
+                raise  # a division by zero is a defect
+            typer.echo(f"lopsided: {error}: raise --smallest-share", err=True)
+            raise typer.Exit(1) from None
+
+
+def _spread(found: list[CriticalDecay], points: int) -> list[float]:
+    """Decays in equal ratios around the critical ones, and these."""
+    critical = [drop.lambda_z for drop in found]
+    return [*np.geomspace(BEFORE * critical[-1], BEYOND * critical[0], points).tolist(), *critical]
+
+
+def _follow(model: UFM, decays: list[float]) -> SingularPaths:
+    with patient_progress("singular values") as progress:
+        return singular_paths(model, decays, progress)
+
+
+def _as_object(model: UFM, found: list[CriticalDecay], curves: SingularPaths | None) -> dict[str, Any]:
+    classes = model.clusters.classes
+    value: dict[str, Any] = {
+        "lambda_b": bias_decay(model),
+        "path": [
+            {
+                "lambda_z": drop.lambda_z,
+                "rank_below": drop.rank_below,
+                "rank_above": drop.rank_above,
+                "merging": [classes[cluster] for cluster in drop.merging],
+            }
+            for drop in found
+        ],
+    }
+    if curves is not None:
+        value["singular_values"] = [
+            {
+                "lambda_z": solution.problem.lambda_z,
+                "rank": solution.geometry.rank,
+                "values": solution.singular_values,
+                "gap": solution.gap,
+                "status": solution.status,
+            }
+            for solution in curves.solutions
+        ]
+    return value
+
+
+def _print_tables(model: UFM, found: list[CriticalDecay], curves: SingularPaths | None) -> None:
+    from rich.table import Table
+
+    from lopsided.report import lost_at
+
+    table = _table(Table, "λ_z", "rank below", "rank above")
+    table.add_column("what is lost", no_wrap=True, overflow="ellipsis")
+    for row in shown_rows(len(found)):
+        drop = None if row is None else found[row]
+        if drop is None:
+            table.add_row(*["…"] * 4)
+            continue
+        table.add_row(f"{drop.lambda_z:.8g}", str(drop.rank_below), str(drop.rank_above), lost_at(model, drop))
+    terminal = console()
+    terminal.print(table)
+    directions = model.num_classes - 1
+    last = found[-1]
+    terminal.print(
+        f"Below λ_z = {last.lambda_z:.6g} every class is kept apart: rank {last.rank_below}."
+        if last.rank_below == directions
+        else f"Below λ_z = {last.lambda_z:.6g} the rank is {last.rank_below} of {directions}; further down lies what "
+        "a smaller --smallest-share would find.",
+        style="bold",
+    )
+    if curves is None:
+        return
+    table = _table(Table, "λ_z", "rank")
+    table.add_column("singular values", no_wrap=True, overflow="ellipsis")
+    for row in shown_rows(len(curves.solutions)):
+        solution = None if row is None else curves.solutions[row]
+        if solution is None:
+            table.add_row(*["…"] * 3)
+            continue
+        numbers = "  ".join(f"{number:.4g}" for number in solution.singular_values)
+        table.add_row(f"{solution.problem.lambda_z:.6g}", str(solution.geometry.rank), numbers or "none")
+    terminal.print()
+    terminal.print(table)
+
+
+def _table(kind: type[Table], *headings: str) -> Table:
+    table = kind(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
