@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import re
 import shlex
 import subprocess
@@ -138,3 +139,16 @@ def test_numbers_come_from_a_command_or_a_test():
     assert len(found) >= 10
     for page, number in found:
         assert number.lstrip("0") in tokens, f"{page}: {number}"
+
+
+def test_commands_without_output_run(capsys):
+    """0, or 1 for a finding; and the one of Theorem 3(a) prints the number that the page tells of."""
+    commands = re.findall(r"^    (lopsided .+)$", "\n".join(PAGES.values()), re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        with pytest.raises(SystemExit) as stop:
+            main(shlex.split(command)[1:])
+        assert stop.value.code in (0, 1)
+        output = capsys.readouterr().out
+        if "--no-bias" in command:
+            assert json.loads(output)["mean_logits"][5][6] == pytest.approx(0.103419, abs=5e-7)
