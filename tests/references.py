@@ -136,6 +136,85 @@ def minority_spread(means: Array, counts: list[int]) -> float:
     return math.sqrt(spread / scale)
 
 
+def nc2_predicted(vectors: Array, predicted: Array, *, centred: bool) -> float:
+    grams = []
+    for rows in (vectors, predicted):
+        middle = sum(rows) / len(rows) if centred else 0 * rows[0]
+        gram = [float((a - middle) @ (b - middle)) for a in rows for b in rows]
+        size = math.sqrt(math.fsum(entry**2 for entry in gram))
+        grams.append([entry / size for entry in gram])
+    return math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(*grams, strict=True)))
+
+
+def nc3_predicted(means: Array, weight: Array, predicted_means: Array, predicted_weight: Array) -> float:
+    centred, target = (rows - sum(rows) / len(rows) for rows in (means, predicted_means))
+    expected = predicted_weight @ np.linalg.pinv(target, rcond=1e-10) @ centred
+    return float(np.linalg.norm(weight / np.linalg.norm(weight) - expected / np.linalg.norm(expected)))
+
+
+def sample_variances(moments: ClassMoments) -> list[float]:
+    """Unbiased variance of every class present; that of all classes together where there is one sample."""
+    freedom = sum(count - 1 for count in moments.counts if count > 1)
+    pooled = sum(c * v for c, v in zip(moments.counts, moments.variances, strict=True) if v is not None) / freedom
+    return [
+        pooled if variance is None else variance * count / (count - 1)
+        for count, variance in zip(moments.counts, moments.variances, strict=True)
+        if count > 0
+    ]
+
+
+def nc1_trace_ratio_corrected(moments: ClassMoments) -> float:
+    """Traces of unbiased Σ_W and Σ_B: off Σ_B comes the variance of each mean's distance from the mean of all samples.
+
+    That distance is ``(1 − p_k) h̄_k − Σ_{l≠k} p_l h̄_l``, a sum of independent means.
+    """
+    scatter, number = between_class_scatter(moments, weighted_centre=True, weighted_scatter=False)
+    counts = [count for count in moments.counts if count > 0]
+    variances, total = sample_variances(moments), sum(counts)
+    between = float(np.trace(scatter))
+    for k in range(number):
+        for other in range(number):
+            coefficient = (k == other) - counts[other] / total
+            between -= coefficient**2 * variances[other] / counts[other] / number
+    return sum(c / total * v for c, v in zip(counts, variances, strict=True)) / between
+
+
+def cdnv_corrected(moments: ClassMoments) -> float:
+    terms = []
+    classes = [k for k, variance in enumerate(moments.variances) if variance is not None]
+    sizes = {k: moments.counts[k] for k in classes}
+    variances = {k: moments.variances[k] * sizes[k] / (sizes[k] - 1) for k in classes}
+    for k in classes:
+        for other in classes:
+            if k != other:
+                gap = moments.means[k] - moments.means[other]
+                squared = float(gap @ gap) - variances[k] / sizes[k] - variances[other] / sizes[other]
+                terms.append((variances[k] + variances[other]) / (2 * squared) if squared > 0 else math.inf)
+    return sum(terms) / len(terms)
+
+
+def second_order_bias(matrix: Array, rows: Array, covariance: Array, rank: int, step: float = 1e-4) -> float:
+    """Second-order change of tr(Σ (MᵀM)⁺_rank) to expect, relative: second differences along every noise direction."""
+
+    def value(perturbed: Array) -> float:
+        eigenvalues, vectors = np.linalg.eigh(perturbed.T @ perturbed)
+        return sum(float(vectors[:, -i] @ covariance @ vectors[:, -i]) / eigenvalues[-i] for i in range(1, rank + 1))
+
+    def root(symmetric: Array) -> Array:
+        eigenvalues, vectors = np.linalg.eigh(symmetric)
+        return vectors * np.sqrt(np.clip(eigenvalues, 0, None))
+
+    total, here = 0.0, value(matrix)
+    for left in root(rows).T:
+        for right in root(covariance).T:
+            direction = np.outer(left, right)
+            size = np.linalg.norm(direction)
+            if size > 1e-12:
+                there, back = value(matrix + step * direction / size), value(matrix - step * direction / size)
+                total += (there - 2 * here + back) / step**2 * size**2 / 2
+    return total / here
+
+
 def simplex(num_classes: int, dim: int) -> Array:
     """Unit vectors of an exact simplex equiangular tight frame, (K, d), in an arbitrary orientation."""
     rng = np.random.default_rng(num_classes * 1000 + dim)

@@ -200,6 +200,10 @@ class Geometry:
             absolute=self.has_classifier,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers are sent what the factors are; the function that would compute them cannot be.
+        return {**self.__dict__, "_resolved": self._resolved, "_factors": None}
+
     def __repr__(self) -> str:
         return f"Geometry(num_classes={self.num_classes}, rank={self.rank}, merged={self.merged})"
 

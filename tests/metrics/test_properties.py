@@ -13,6 +13,7 @@ from lopsided.metrics import Moments, measure
 DIM = 5
 INVARIANT = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_trace_ratio", "cdnv", "nc2_etf", "nc2_etf_classifier"]
 INVARIANT += ["nc3_etf", "nc4", "nc4_samples", "minority_spread"]
+INVARIANT += ["nc1_corrected", "nc1_trace_ratio_corrected", "cdnv_corrected"]
 
 seeds = st.integers(0, 2**32 - 1)
 class_counts = st.lists(st.integers(2, 12), min_size=2, max_size=6)

@@ -17,9 +17,11 @@ import references
 from lopsided import metrics
 from lopsided.metrics import Moments, measure
 
-ALWAYS = ["num_classes", "num_samples", "counts", "nc1", "nc1_unweighted", "nc1_weighted", "nc1_trace_ratio"]
-ALWAYS += ["nc1_rank_aware", "cdnv", "cdnv_unmerged", "nc2_etf", "minority_spread", "rank", "merged"]
+WITH_SCATTER = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_rank_aware", "nc1_corrected"]
+ALWAYS = ["num_classes", "num_samples", "counts", *WITH_SCATTER, "nc1_trace_ratio", "nc1_trace_ratio_corrected"]
+ALWAYS += ["cdnv", "cdnv_unmerged", "cdnv_corrected", "nc2_etf", "minority_spread", "rank", "merged"]
 WITH_CLASSIFIER = ["nc2_etf_classifier", "nc3_etf", "nc4"]
+WITH_PREDICTION = ["nc2_predicted", "nc2_predicted_classifier", "nc3_predicted"]
 COUNTS = [100] * 5 + [20] * 5
 
 
@@ -51,8 +53,9 @@ def gather(features, labels):
 def test_every_number_of_a_trained_network_against_its_twin(network):
     features, labels, head = network
     moments = gather(features, labels)
-    values = measure(moments, weight=head.weight, bias=head.bias, features=features)
-    assert list(values) == [*ALWAYS, *WITH_CLASSIFIER, "nc4_samples"]
+    theory = lp.UFM(COUNTS, lambda_z=5e-3, lambda_b=0.02).solve().geometry
+    values = measure(moments, weight=head.weight, bias=head.bias, features=features, predicted=theory)
+    assert list(values) == [*ALWAYS, *WITH_CLASSIFIER, "nc4_samples", *WITH_PREDICTION]
 
     points = features.detach().double().numpy()
     twin = references.class_moments(points, labels.numpy(), 10)
@@ -67,6 +70,8 @@ def test_every_number_of_a_trained_network_against_its_twin(network):
         "nc1_unweighted": references.nc1(twin, weighted_centre=False, weighted_scatter=False),
         "nc1_weighted": references.nc1(twin, weighted_centre=True, weighted_scatter=True),
         "nc1_trace_ratio": references.nc1_trace_ratio(twin),
+        "nc1_trace_ratio_corrected": references.nc1_trace_ratio_corrected(twin),
+        "cdnv_corrected": references.cdnv_corrected(twin),
         "nc1_rank_aware": references.nc1_of_rank(twin, directions),
         "cdnv": references.cdnv(twin),
         "cdnv_unmerged": references.cdnv(twin, geometry.merged),
@@ -76,6 +81,9 @@ def test_every_number_of_a_trained_network_against_its_twin(network):
         "nc3_etf": references.nc3_etf(means, weight),
         "nc4": references.nc4(means, weight, bias, means),
         "nc4_samples": references.nc4(means, weight, bias, points),
+        "nc2_predicted": references.nc2_predicted(means, theory.class_means, centred=True),
+        "nc2_predicted_classifier": references.nc2_predicted(weight, theory.classifier, centred=False),
+        "nc3_predicted": references.nc3_predicted(means, weight, theory.class_means, theory.classifier),
     }
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-9), name
@@ -99,9 +107,40 @@ def test_half_precision_moves_the_answer_only_as_the_rounding_of_its_input(netwo
 
 def test_every_measure_names_a_public_function():
     described = {"num_classes", "num_samples", "counts", "rank", "merged", "cdnv_unmerged"}
-    for name in {*ALWAYS, *WITH_CLASSIFIER, "nc4_samples"} - described:
+    for name in {*ALWAYS, *WITH_CLASSIFIER, *WITH_PREDICTION, "nc4_samples"} - described:
+        name = name.removesuffix("_corrected")
         assert name in metrics.__all__
         assert callable(getattr(metrics, name))
+
+
+def test_traces_alone_give_all_that_needs_no_inverse(network):
+    features, labels, head = network
+    full, traces = gather(features, labels), Moments(10, 16, scatter=False)
+    for chunk, classes in zip(features.split(50), labels.split(50), strict=True):
+        traces.update(chunk, classes)
+    expected = measure(full, head.weight, head.bias)
+    found = measure(traces, head.weight, head.bias)
+    assert list(found) == [name for name in expected if name not in WITH_SCATTER]
+    for name, value in found.items():
+        assert value == (pytest.approx(expected[name], rel=1e-11) if isinstance(value, float) else expected[name])
+    assert sum(tensor.numel() for tensor in traces.state) == 10 * 16 + 2 * 10
+    for function in (metrics.nc1, metrics.nc1_unweighted, metrics.nc1_weighted, metrics.nc1_rank_aware):
+        with pytest.raises(ValueError, match="moments must hold the within-class scatter; got traces only"):
+            function(traces)
+    with pytest.raises(ValueError, match="other must have the same has_scatter"):
+        full.merge(traces)
+    twice = Moments(10, 16, scatter=False)
+    twice.merge(traces)
+    twice.merge(traces)
+    assert metrics.nc1_trace_ratio(twice) == pytest.approx(expected["nc1_trace_ratio"], rel=1e-12)
+
+
+def test_torchmetrics_is_loaded_only_when_asked_for():
+    code = "import sys, lopsided.metrics as m; {}; sys.exit(bool({{'torchmetrics', 'matplotlib'}} & set(sys.modules)))"
+    for use, loads in (("m.Moments(2, 2)", 0), ("m.NeuralCollapse", 1)):
+        assert subprocess.run([sys.executable, "-c", code.format(use)], check=False).returncode == loads
+    with pytest.raises(AttributeError, match="has no attribute 'NC5'"):
+        metrics.NC5  # noqa: B018
 
 
 @pytest.mark.parametrize("labels", [[], [1], [0, 0, 0], [0, 1, 2], [0, 0, 1, 1]])

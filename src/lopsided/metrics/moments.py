@@ -28,7 +28,8 @@ class MomentState(NamedTuple):
     traces : (K,) float64
         Sum over the samples of each class of their squared distance from the class mean.
     scatter : (d, d) float64
-        Sum over all samples of ``(x − mean of its class)(x − mean of its class)ᵀ``, symmetric up to rounding.
+        Sum over all samples of ``(x − mean of its class)(x − mean of its class)ᵀ``, symmetric up to rounding; (0, 0)
+        where only its traces are kept.
     """
 
     counts: Tensor
@@ -37,15 +38,18 @@ class MomentState(NamedTuple):
     scatter: Tensor
 
 
-def empty_moments(num_classes: int, dim: int, *, device: torch.device | str | None = None) -> MomentState:
+def empty_moments(
+    num_classes: int, dim: int, *, scatter: bool = True, device: torch.device | str | None = None
+) -> MomentState:
     """Return the state before any sample: merged with another, it leaves that one as it is."""
+    side = dim if scatter else 0
     # Tensors born in inference mode could not be updated outside it, where a validation loop may well leave them.
     with torch.inference_mode(False):
         return MomentState(
             counts=torch.zeros(num_classes, dtype=torch.int64, device=device),
             means=torch.zeros(num_classes, dim, dtype=torch.float64, device=device),
             traces=torch.zeros(num_classes, dtype=torch.float64, device=device),
-            scatter=torch.zeros(dim, dim, dtype=torch.float64, device=device),
+            scatter=torch.zeros(side, side, dtype=torch.float64, device=device),
         )
 
 
@@ -100,7 +104,8 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
         )
     growth = torch.zeros_like(step[:, 0]).index_add_(0, position, squares)
 
-    state.scatter.addmm_(from_old.T, from_new)
+    if len(state.scatter):
+        state.scatter.addmm_(from_old.T, from_new)
     state.means.index_add_(0, classes, step)
     state.traces.index_add_(0, classes, growth)
     state.counts.index_copy_(0, classes, after)
@@ -125,11 +130,12 @@ def merge_moments(first: MomentState, second: MomentState) -> MomentState:
         gap = second.means - first.means
         weight = first.counts * share
         between = gap * weight.sqrt().unsqueeze(1)
+        scatter = first.scatter + second.scatter
         return MomentState(
             counts=counts,
             means=first.means + gap * share.unsqueeze(1),
             traces=first.traces + second.traces + between.square().sum(dim=1),
-            scatter=(first.scatter + second.scatter).addmm_(between.T, between),
+            scatter=scatter.addmm_(between.T, between) if len(scatter) else scatter,
         )
 
 
@@ -145,6 +151,9 @@ class Moments:
         Number of classes K, at least 1.
     dim : int
         Width d of the features, at least 1.
+    scatter : bool, optional
+        Whether to keep the (d, d) within-class scatter. Without it only its trace in each class is known, which is
+        enough for everything but the NC1 that inverts Σ_B, and an update needs no matrix product.
     device : torch.device or str, optional
         Where the sums live (it must know float64, which Apple's MPS does not); features from elsewhere are copied
         there, one batch at a time. PyTorch's default device if not given.
@@ -166,13 +175,22 @@ class Moments:
     [[2.0, 0.0], [nan, nan], [0.0, 5.0]]
     """
 
-    def __init__(self, num_classes: int, dim: int, *, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self, num_classes: int, dim: int, *, scatter: bool = True, device: torch.device | str | None = None
+    ) -> None:
         for name, value in (("num_classes", num_classes), ("dim", dim)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
         if device is not None and torch.device(device).type == "mps":
             raise ValueError("device must know float64, which 'mps' does not; got 'mps'; give device='cpu'")
-        self._state = empty_moments(int(num_classes), int(dim), device=device)
+        self._state = empty_moments(int(num_classes), int(dim), scatter=scatter, device=device)
+
+    @classmethod
+    def from_state(cls, state: MomentState) -> Moments:
+        """Moments over the sums given, which are not copied: an update changes them."""
+        moments = cls.__new__(cls)
+        moments._state = state
+        return moments
 
     @property
     def state(self) -> MomentState:
@@ -188,6 +206,11 @@ class Moments:
     def dim(self) -> int:
         """Width d of the features."""
         return self._state.means.shape[1]
+
+    @property
+    def has_scatter(self) -> bool:
+        """Whether the within-class scatter is kept, not only its traces."""
+        return len(self._state.scatter) > 0
 
     @property
     def device(self) -> torch.device:
@@ -246,9 +269,9 @@ class Moments:
         Raises
         ------
         ValueError
-            If the numbers of classes or the widths differ.
+            If the numbers of classes or the widths differ, or one keeps the scatter and the other does not.
         """
-        for name in ("num_classes", "dim"):
+        for name in ("num_classes", "dim", "has_scatter"):
             if getattr(other, name) != getattr(self, name):
                 raise ValueError(
                     f"other must have the same {name} to be merged, {getattr(self, name)}; got {getattr(other, name)}"
@@ -281,6 +304,8 @@ class Moments:
     def within_class_covariance(self) -> Tensor:
         """(d, d) Σ_W: the scatter about the class means, averaged over all N samples; NaN before the first."""
         scatter = self._state.scatter
+        if not self.has_scatter:
+            raise ValueError("moments must hold the within-class scatter; got traces only; make Moments(scatter=True)")
         return (scatter + scatter.T) / (2 * self._state.counts.sum())
 
     @property

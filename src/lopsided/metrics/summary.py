@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lopsided.geometry import Geometry
 from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4, nc4_samples
 from lopsided.metrics.moments import Moments, TensorLike
+from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
 from lopsided.metrics.variability import (
     cdnv,
     nc1,
@@ -23,6 +25,7 @@ def measure(
     bias: TensorLike | None = None,
     *,
     features: TensorLike | None = None,
+    predicted: Geometry | None = None,
 ) -> dict[str, Any]:
     """Measure a last layer.
 
@@ -36,6 +39,8 @@ def measure(
         Bias of the last layer; zeros if not given.
     features : (B, d) tensor or array, optional
         Samples on which to measure ``nc4_samples``, which moments alone cannot give.
+    predicted : Geometry, optional
+        What the theory predicts for these classes, to measure the distance from it.
 
     Returns
     -------
@@ -44,19 +49,24 @@ def measure(
         when all class means coincide).
 
         - ``num_classes``, ``num_samples``, ``counts``
-        - ``nc1`` (the paper's), ``nc1_unweighted``, ``nc1_weighted``, ``nc1_trace_ratio``, ``nc1_rank_aware``
+        - ``nc1`` (the paper's), ``nc1_unweighted``, ``nc1_weighted``, ``nc1_rank_aware``, all left out where the
+          moments hold traces only; ``nc1_trace_ratio``
         - ``cdnv`` over all pairs of classes, and ``cdnv_unmerged`` without the pairs inside a merged group
+        - ``nc1_corrected``, ``nc1_trace_ratio_corrected``, ``cdnv_corrected``: with the bias of few samples a class
+          corrected; far from the plain ones, neither is to be relied on
         - ``nc2_etf``, ``minority_spread``, ``rank`` and ``merged`` (lists of class indices)
         - with a classifier: ``nc2_etf_classifier``, ``nc3_etf``, ``nc4`` (on class means); rank and merged go by the
           mean logits then, by the class means otherwise
         - with features too: ``nc4_samples``
+        - with a prediction: ``nc2_predicted`` and, with a classifier, ``nc2_predicted_classifier``, ``nc3_predicted``
 
         Each is documented at the function of its name.
 
     Raises
     ------
     ValueError
-        If ``weight``, ``bias`` or ``features`` does not fit the moments, or features are given without a weight.
+        If ``weight``, ``bias``, ``features`` or ``predicted`` does not fit the moments, or features are given without a
+        weight.
 
     Examples
     --------
@@ -75,13 +85,19 @@ def measure(
         "num_classes": moments.num_classes,
         "num_samples": moments.num_samples,
         "counts": geometry.counts.tolist(),
-        "nc1": nc1(moments),
-        "nc1_unweighted": nc1_unweighted(moments),
-        "nc1_weighted": nc1_weighted(moments),
+    }
+    if moments.has_scatter:
+        values["nc1"] = nc1(moments)
+        values["nc1_unweighted"] = nc1_unweighted(moments)
+        values["nc1_weighted"] = nc1_weighted(moments)
+        values["nc1_rank_aware"] = nc1_rank_aware(moments, geometry.rank)
+        values["nc1_corrected"] = nc1(moments, corrected=True)
+    values |= {
         "nc1_trace_ratio": nc1_trace_ratio(moments),
-        "nc1_rank_aware": nc1_rank_aware(moments, geometry.rank),
+        "nc1_trace_ratio_corrected": nc1_trace_ratio(moments, corrected=True),
         "cdnv": cdnv(moments),
         "cdnv_unmerged": cdnv(moments, geometry.merged),
+        "cdnv_corrected": cdnv(moments, corrected=True),
         "nc2_etf": nc2_etf(geometry),
         "minority_spread": minority_spread(geometry),
         "rank": geometry.rank,
@@ -93,6 +109,11 @@ def measure(
         values["nc4"] = nc4(geometry)
         if features is not None:
             values["nc4_samples"] = nc4_samples(geometry, features)
+    if predicted is not None:
+        values["nc2_predicted"] = nc2_predicted(geometry, predicted)
+        if geometry.has_classifier:
+            values["nc2_predicted_classifier"] = nc2_predicted_classifier(geometry, predicted)
+            values["nc3_predicted"] = nc3_predicted(geometry, predicted)
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }

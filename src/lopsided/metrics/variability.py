@@ -8,22 +8,29 @@ the number of classes present.
 :math:`\Sigma_B^+` is discontinuous where class means merge: two means at relative distance 1e-6 make these numbers
 larger by ten orders of magnitude than two means that coincide. :func:`nc1_rank_aware` leaves out the directions that
 have merged, and :func:`nc1_trace_ratio` needs no inverse.
+
+With few samples a class every number here is biased: they look more collapsed than they are. ``corrected=True``
+estimates what infinitely many samples in the same proportions would give (see :mod:`lopsided.metrics.small_samples`);
+:func:`~lopsided.metrics.bootstrap_interval` puts an interval around it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from lopsided.metrics.moments import Moments
+from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bias, unbiased_variances
 
 Array = NDArray[np.float64]
 
 
-def nc1(moments: Moments) -> float:
+def nc1(moments: Moments, *, corrected: bool = False) -> float:
     r"""NC1 as in Hong & Ling (2024): :math:`\frac1K\operatorname{tr}(\Sigma_W\Sigma_B^+)`.
 
     .. math:: \Sigma_B=\frac1K\sum_k(\bar h_k-h_G)(\bar h_k-h_G)^\top,\qquad h_G\text{ the mean of all samples}
@@ -31,6 +38,8 @@ def nc1(moments: Moments) -> float:
     Parameters
     ----------
     moments : Moments
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class, to second order in the noise of the class means.
 
     Returns
     -------
@@ -47,15 +56,17 @@ def nc1(moments: Moments) -> float:
     0.005
     """
     present = _Present(moments)
-    return present.inverse_quotient(present.uniform, present.global_mean)
+    return present.inverse_quotient(present.uniform, present.frequencies, corrected=corrected)
 
 
-def nc1_unweighted(moments: Moments) -> float:
+def nc1_unweighted(moments: Moments, *, corrected: bool = False) -> float:
     r"""NC1 with every class counted once: :math:`\Sigma_B` averaged over classes, about the mean of the class means.
 
     Parameters
     ----------
     moments : Moments
+    corrected : bool, optional
+        As in :func:`nc1`.
 
     Returns
     -------
@@ -63,15 +74,17 @@ def nc1_unweighted(moments: Moments) -> float:
         :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
     """
     present = _Present(moments)
-    return present.inverse_quotient(present.uniform, present.uniform @ present.means)
+    return present.inverse_quotient(present.uniform, present.uniform, corrected=corrected)
 
 
-def nc1_weighted(moments: Moments) -> float:
+def nc1_weighted(moments: Moments, *, corrected: bool = False) -> float:
     r"""NC1 with every class counted by its samples: :math:`\Sigma_B` weighted by n_k/N, about the mean of all samples.
 
     Parameters
     ----------
     moments : Moments
+    corrected : bool, optional
+        As in :func:`nc1`.
 
     Returns
     -------
@@ -79,10 +92,10 @@ def nc1_weighted(moments: Moments) -> float:
         :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
     """
     present = _Present(moments)
-    return present.inverse_quotient(present.frequencies, present.global_mean)
+    return present.inverse_quotient(present.frequencies, present.frequencies, corrected=corrected)
 
 
-def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
+def nc1_rank_aware(moments: Moments, rank: int | None = None, *, corrected: bool = False) -> float:
     r"""Compute the paper's NC1 with :math:`\Sigma_B^+` restricted to its leading ``rank`` directions.
 
     It measures variability only along directions in which classes are told apart, so it stays small where rare classes
@@ -94,6 +107,8 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
     rank : int, optional
         How many directions tell the classes apart, such as the rank of a predicted :class:`~lopsided.Geometry`. If not
         given, the rank of ``moments.geometry()``, detected from the class means.
+    corrected : bool, optional
+        As in :func:`nc1`.
 
     Returns
     -------
@@ -109,29 +124,64 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None) -> float:
         raise ValueError(f"rank must be at least 0, a number of directions; got {rank!r}")
     present = _Present(moments)
     rank = moments.geometry().rank if rank is None else rank
-    return present.inverse_quotient(present.uniform, present.global_mean, rank)
+    return present.inverse_quotient(present.uniform, present.frequencies, rank, corrected=corrected)
 
 
-def nc1_trace_ratio(moments: Moments) -> float:
+def nc1_trace_ratio(moments: Moments, *, corrected: bool = False) -> float:
     r"""Quotient of traces :math:`\operatorname{tr}\Sigma_W/\operatorname{tr}\Sigma_B`, the paper's :math:`\Sigma_B`.
 
     Parameters
     ----------
     moments : Moments
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class, in either trace exactly.
 
     Returns
     -------
     float
-        Continuous through a merge; NaN when all class means coincide or fewer than two classes are present.
+        Continuous through a merge; NaN when all class means coincide or fewer than two classes are present. Corrected,
+        infinite where the class means are no further apart than noise would put them.
     """
     present = _Present(moments)
-    between = float(np.sum(present.uniform[:, None] * (present.means - present.global_mean) ** 2))
-    if between == 0 or len(present.means) < 2:
-        return float("nan")
-    return float(np.trace(present.within)) / between
+    variances = present.unbiased if corrected else present.variances
+    return _over(float(present.frequencies @ variances), present.between(corrected), corrected)
 
 
-def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = ()) -> float:
+def nc1_trace_ratio_per_class(moments: Moments, *, corrected: bool = False) -> Array:
+    r"""Quotient :math:`\operatorname{tr}\Sigma_k/\operatorname{tr}\Sigma_B` in each class, Σ_B the paper's.
+
+    The mean over samples of what classes of two samples or more have is :func:`nc1_trace_ratio`.
+
+    Parameters
+    ----------
+    moments : Moments
+    corrected : bool, optional
+        As in :func:`nc1_trace_ratio`.
+
+    Returns
+    -------
+    (K,) array
+        NaN for an absent class and a class of one sample, which has no variance, and as in :func:`nc1_trace_ratio`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lopsided.metrics import Moments, nc1_trace_ratio_per_class
+    >>> moments = Moments(num_classes=3, dim=1)
+    >>> moments.update(torch.tensor([[2.0], [4.0], [-3.0]]), torch.tensor([0, 0, 1]))
+    >>> nc1_trace_ratio_per_class(moments)
+    array([0.1, nan, nan])
+    """
+    present = _Present(moments)
+    between = present.between(corrected)
+    variances = moments.within_class_variances.cpu().numpy()
+    if corrected:
+        counts = moments.counts.cpu().numpy()
+        variances = variances * counts / np.maximum(counts - 1, 1)
+    return np.array([_over(float(variance), between, corrected) for variance in variances])
+
+
+def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> float:
     r"""Class-distance normalised variance (Galanti, György & Hutter, 2022), averaged over pairs of classes.
 
     .. math:: V_{kl}=\frac{\operatorname{tr}\Sigma_k+\operatorname{tr}\Sigma_l}{2\,\|\bar h_k-\bar h_l\|^2}
@@ -141,26 +191,68 @@ def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = ()) -> float:
     moments : Moments
     merged : sequence of sequences of int, optional
         Groups of classes taken as merged, such as ``Geometry.merged``: pairs inside a group are left out.
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class, in variances and squared distances exactly.
 
     Returns
     -------
     float
-        Infinite where two classes outside ``merged`` have the same mean. Only classes of two samples or more take part,
-        the others having no variance to speak of; NaN where no pair is left.
+        Infinite where two classes outside ``merged`` have the same mean or, corrected, means no further apart than
+        noise would put them. Only classes of two samples or more take part, the others having no variance to speak of;
+        NaN where no pair is left.
+    """
+    pairs = cdnv_pairs(moments, merged, corrected=corrected)
+    defined = ~np.isnan(pairs)
+    return float(np.mean(pairs[defined])) if defined.any() else float("nan")
+
+
+def cdnv_per_class(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
+    """(K,) CDNV of each class, averaged over the classes it is paired with; parameters as for :func:`cdnv`.
+
+    Returns
+    -------
+    (K,) array
+        NaN where a class has no pair.
+    """
+    pairs = cdnv_pairs(moments, merged, corrected=corrected)
+    defined = ~np.isnan(pairs)
+    number = defined.sum(axis=1)
+    sums = np.sum(pairs, axis=1, where=defined)
+    means: Array = np.divide(sums, number, out=np.full(len(pairs), np.nan), where=number > 0)
+    return means
+
+
+def cdnv_pairs(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
+    """(K, K) the :math:`V_{kl}` of :func:`cdnv`, symmetric; parameters as there.
+
+    Returns
+    -------
+    (K, K) array
+        NaN on the diagonal, for pairs inside a merged group, and for classes of fewer than two samples.
     """
     variances = moments.within_class_variances.cpu().numpy()
     classes = np.flatnonzero(np.isfinite(variances))
     group = np.arange(moments.num_classes)
     for members in merged:
         group[list(members)] = group[members[0]]
-    distinct = group[classes, None] != group[classes]
-    if not distinct.any():
-        return float("nan")
-    means = moments.means.cpu().numpy()[classes]
-    squared = cdist(means, means, "sqeuclidean")
-    sums = variances[classes, None] + variances[classes]
-    pairs = np.divide(sums, 2 * squared, out=np.full_like(sums, np.inf), where=squared > 0)
-    return float(np.mean(pairs[distinct]))
+    means, counts = moments.means.cpu().numpy()[classes], moments.counts.cpu().numpy()[classes]
+    squared, variances = cdist(means, means, "sqeuclidean"), variances[classes]
+    if corrected:
+        noise = variances / (counts - 1)
+        variances, squared = variances + noise, squared - noise[:, None] - noise
+    sums = variances[:, None] + variances
+    values = np.divide(sums, 2 * squared, out=np.full_like(sums, np.inf), where=squared > 0)
+    values[group[classes, None] == group[classes]] = np.nan
+    pairs = np.full((moments.num_classes, moments.num_classes), np.nan)
+    pairs[np.ix_(classes, classes)] = values
+    return pairs
+
+
+def _over(within: float, between: float, corrected: bool) -> float:
+    """``within / between``, where a trace corrected to zero or less means that nothing is known to be apart."""
+    if corrected and between <= 0 and not math.isnan(within):
+        return float("inf")
+    return within / between if between > 0 else float("nan")
 
 
 class _Present:
@@ -171,13 +263,36 @@ class _Present:
         present = counts > 0
         self.counts = counts[present]
         self.means: Array = moments.means.cpu().numpy()[present]
-        self.within: Array = moments.within_class_covariance.cpu().numpy()
-        self.global_mean: Array = moments.global_mean.cpu().numpy()
+        self.variances: Array = np.nan_to_num(moments.within_class_variances.cpu().numpy()[present])
         self.uniform: Array = np.full(len(self.counts), 1 / max(len(self.counts), 1))
         self.frequencies: Array = self.counts / max(self.counts.sum(), 1)
+        self._moments = moments
 
-    def inverse_quotient(self, weights: Array, centre: Array, rank: int | None = None) -> float:
-        """``tr(Σ_W Σ_B⁺)/K`` with ``Σ_B = Σ weights_k (h̄_k − centre)(h̄_k − centre)ᵀ``.
+    @cached_property
+    def within(self) -> Array:
+        """(d, d) Σ_W over all N samples."""
+        covariance: Array = self._moments.within_class_covariance.cpu().numpy()
+        return covariance
+
+    @cached_property
+    def unbiased(self) -> Array:
+        """(K,) Variance of each class, estimated without bias."""
+        return unbiased_variances(self.counts, self.variances * self.counts)
+
+    def between(self, corrected: bool) -> float:
+        """Trace of the paper's Σ_B, without what the noise of the means adds if ``corrected``; NaN for one class."""
+        if len(self.means) < 2:
+            return float("nan")
+        trace = float(self.uniform @ np.sum((self.means - self.frequencies @ self.means) ** 2, axis=1))
+        if corrected:
+            contrast = _contrast(self.uniform, self.frequencies)
+            trace -= float(np.sum(contrast**2, axis=0) @ (self.unbiased / self.counts))
+        return trace
+
+    def inverse_quotient(
+        self, weights: Array, centre: Array, rank: int | None = None, *, corrected: bool = False
+    ) -> float:
+        """``tr(Σ_W Σ_B⁺)/K`` with ``Σ_B = Σ weights_k (h̄_k − c)(h̄_k − c)ᵀ``, ``c = Σ centre_k h̄_k``.
 
         The inverse is taken through the singular values of the weighted means. Those whose squares, the eigenvalues of
         Σ_B, are below max(K, d)·eps of the largest count as zero, as they would in a pseudo-inverse of Σ_B itself.
@@ -185,12 +300,32 @@ class _Present:
         num_classes, dim = self.means.shape
         if num_classes < 2:
             return float("nan")
-        _, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * (self.means - centre), full_matrices=False)
+        scaled = np.sqrt(weights)[:, None] * (self.means - centre @ self.means)
+        left, values, directions = np.linalg.svd(scaled, full_matrices=False)
         eigenvalues = values**2
         kept = int(np.sum(eigenvalues > max(num_classes, dim) * np.finfo(np.float64).eps * eigenvalues[0]))
         kept = kept if rank is None else min(rank, kept)
         if kept == 0:
             return float("nan")
-        basis = directions[:kept]
+        left, eigenvalues, basis = left[:, :kept], eigenvalues[:kept], directions[:kept]
         spread = np.einsum("rd,rd->r", basis @ self.within, basis)
-        return float(np.sum(spread / eigenvalues[:kept]) / num_classes)
+        quotient = float(np.sum(spread / eigenvalues) / num_classes)
+        trace, degrees = float(np.trace(self.within)), int(np.sum(self.counts - 1))
+        if not corrected or trace == 0:
+            # Samples that are all at their class mean tell nothing of noise, unless there is only one of each.
+            return quotient if not corrected or degrees > 0 else float("nan")
+        pooled = pooled_covariance(self.within * self.counts.sum(), degrees)
+        contrast = _contrast(weights, centre)
+        noise = self.unbiased / (self.counts * np.trace(pooled.covariance))
+        outer = left.T @ contrast
+        within_rank = (outer * noise) @ outer.T
+        excess = float(np.sum(contrast**2 @ noise) - np.trace(within_rank))
+        bias = pseudo_inverse_bias(eigenvalues, basis, within_rank, excess, *pooled)
+        # exp(−bias) is 1 − bias to this order, and cannot turn a large correction into a negative spread.
+        return quotient * float(self.frequencies @ self.unbiased) / trace * math.exp(-bias)
+
+
+def _contrast(weights: Array, centre: Array) -> Array:
+    """(K, K) what takes class means to weighted, centred ones: ``diag(√weights)(I − 1 centreᵀ)``."""
+    contrast: Array = np.sqrt(weights)[:, None] * (np.eye(len(weights)) - centre)
+    return contrast
