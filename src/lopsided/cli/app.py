@@ -14,6 +14,7 @@ import typer
 import lopsided
 from lopsided.cli.demo import demo
 from lopsided.cli.path import path
+from lopsided.cli.phase import phase
 from lopsided.cli.predict import predict
 from lopsided.cli.thresholds import thresholds
 
@@ -31,7 +32,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (predict, thresholds, path, demo):
+for command in (predict, thresholds, path, phase, demo):
     app.command()(command)
 
 

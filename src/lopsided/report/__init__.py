@@ -4,6 +4,7 @@ from lopsided.report.canvas import KINDS, figure_path, save_figure, to_bytes, to
 from lopsided.report.curves import figure_merged, figure_training
 from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
 from lopsided.report.page import Picture, render_page
+from lopsided.report.phase import figure_phase
 from lopsided.report.spectrum import figure_singular_values, lost_at
 from lopsided.report.tables import Row, checks_table, comparison_rows, comparison_table, report_dict
 from lopsided.report.writing import write_report
@@ -20,6 +21,7 @@ __all__ = [
     "figure_merged",
     "figure_overview",
     "figure_path",
+    "figure_phase",
     "figure_singular_values",
     "figure_training",
     "lost_at",

@@ -2,6 +2,8 @@
 
 from lopsided.theory.asymptotics import CollapseSizes, collapse_sizes, small_decay_optimum
 from lopsided.theory.balanced import balanced_optimum
+from lopsided.theory.boundaries import TwoClusterBoundaries, two_cluster_boundaries
+from lopsided.theory.closeness import NearCollapse, NearCollapseRate, near_collapse, near_collapse_rate
 from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
@@ -16,7 +18,6 @@ from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.stationary import StationaryPoint, stationary_point
 from lopsided.theory.thresholds import Thresholds, thresholds
 from lopsided.theory.two_classes import two_class_optimum
-from lopsided.theory.two_cluster_boundaries import TwoClusterBoundaries, two_cluster_boundaries
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "CollapseSizes",
     "CriticalDecay",
     "DeepStationaryPoint",
+    "NearCollapse",
+    "NearCollapseRate",
     "PhaseDiagram",
     "Regime",
     "SingularPaths",
@@ -38,6 +41,8 @@ __all__ = [
     "focal_convex_from",
     "focal_tight_from",
     "minority_collapse_ratio",
+    "near_collapse",
+    "near_collapse_rate",
     "orthant_norm",
     "phase_diagram",
     "relu_complete_threshold",

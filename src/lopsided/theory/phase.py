@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lopsided.losses import CrossEntropy, Loss
 from lopsided.problem import UFM
+from lopsided.theory.boundaries import two_cluster_boundaries
 from lopsided.theory.bracketing import roots_in_brackets
 from lopsided.theory.phase_axes import CLASS_NUMBERS, COUNTS, NAMES, Axis
-from lopsided.theory.two_cluster_boundaries import two_cluster_boundaries
 
 Array = NDArray[np.float64]
 
@@ -25,6 +25,8 @@ BOUNDARIES = ("minority", "between", "complete")
 _CHUNK = 20_000
 #: Pieces into which an axis is cut to look for crossings, at least and at most, and points that this may take.
 _PIECES, _SAMPLES = (60, 400), 12_000
+#: Lines across the diagram on which crossings are sought at a time.
+_LINES = 100
 #: What the boundaries depend on.
 _SIZES = ("m_a", "n_a", "m_b", "n_b")
 
@@ -145,17 +147,43 @@ class PhaseDiagram:
 
     @cached_property
     def crossings(self) -> dict[str, list[Array]]:
-        """Where each boundary is crossed along the axis :attr:`solved_for`, for each value of the other axis.
-
-        By boundary, and then one array for each value of the other axis (a single one in a section), ascending.
-        Nothing is read off the grid: along λ_z a crossing is the boundary itself; otherwise it is a root, sought in
-        each of a few hundred pieces of the axis at whose ends the boundary lies on either side. Numbers of samples and
-        of classes are real numbers here, so that a crossing may lie between two whole ones.
-        """
-        axis = self.x if self.solved_for == "x" else self.y
+        """:meth:`crossings_at` every value of the other axis."""
         other = self.y if self.solved_for == "x" else self.x
+        return self.crossings_at(np.zeros(1) if other is None else other.values)
+
+    def crossings_at(
+        self, across: ArrayLike, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, list[Array]]:
+        """Where each boundary is crossed along the axis :attr:`solved_for`.
+
+        Nothing is read off the grid: along λ_z a crossing is the boundary itself; otherwise it is a root, sought in
+        each of some pieces of the axis (60 to 400) at whose ends the boundary lies on either side. Numbers of samples
+        and of classes are real numbers here, so that a crossing may lie between two whole ones.
+
+        Parameters
+        ----------
+        across : (P,) array_like
+            Values of the other axis; for a section one number, which is not read.
+        progress : callable, optional
+            Called with values done and values in all, now and then.
+
+        Returns
+        -------
+        dict
+            By boundary, one array for each of the P values, ascending.
+        """
+        places = np.atleast_1d(np.asarray(across, dtype=np.float64))
+        found: dict[str, list[Array]] = {name: [] for name in BOUNDARIES}
+        for start in range(0, len(places), _LINES):
+            for name, values in self._crossings(places[start : start + _LINES]).items():
+                found[name] += values
+            if progress is not None:
+                progress(min(start + _LINES, len(places)), len(places))
+        return found
+
+    def _crossings(self, across: Array) -> dict[str, list[Array]]:
+        axis = self.x if self.solved_for == "x" else self.y
         assert axis is not None
-        across = np.zeros(1) if other is None else other.values
 
         def excess(along: Array, index: NDArray[np.intp]) -> Array:
             """(3, …) log λ_z over each boundary, ``along`` the axis, at these values of the other one."""
@@ -228,10 +256,10 @@ def phase_diagram(
     y: Axis | None = None,
     *,
     lambda_z: float | None = None,
-    m_a: int | None = None,
-    n_a: int | None = None,
-    m_b: int | None = None,
-    n_b: int | None = None,
+    m_a: float | None = None,
+    n_a: float | None = None,
+    m_b: float | None = None,
+    n_b: float | None = None,
     ratio: float | None = None,
     lambda_b: float = 0.0,
     bias: bool = True,
@@ -300,19 +328,37 @@ def phase_diagram(
         found[:, chunk] = [getattr(part, name) for name in BOUNDARIES]
         if progress is not None:
             progress(min(start + _CHUNK, len(sizes)), len(sizes))
-    minority, between, complete = found[:, position.ravel()]
-    decay = flat["lambda_z"]
-    regimes = np.select(
-        [decay >= complete, decay >= between, decay >= minority],
-        [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.MINORITY_MERGED],
-        Regime.ALL_APART,
-    )
+    regimes = regimes_of(np.log(flat["lambda_z"]) - np.log(found[:, position.ravel()]))
     common = np.where(flat["n_a"] >= flat["n_b"], flat["m_a"], flat["m_b"])
     everything = flat["m_a"] + flat["m_b"] - 1
     ranks = np.select([regimes == kind for kind in Regime], [everything, common, common - 1, np.zeros_like(common)])
     return PhaseDiagram(
         x, y, fixed, float(lambda_b), bool(bias), adjustment, regimes.reshape(shape), ranks.astype(int).reshape(shape)
     )
+
+
+def regimes_of(log_excess: Array) -> NDArray[np.int64]:
+    """Regimes from where λ_z lies against the boundaries.
+
+    Parameters
+    ----------
+    log_excess : (3, ...) array
+        As :meth:`PhaseDiagram.log_excess` gives it.
+
+    Returns
+    -------
+    (...) array of int
+        Members of :class:`Regime`.
+
+    Examples
+    --------
+    >>> regimes_of(np.array([[-0.3, 0.1, np.nan], [-0.5, -0.1, 0.2], [-1.0, -0.8, -0.4]]))
+    array([0, 1, 2])
+    """
+    minority, between, complete = log_excess >= 0  # not a number is on neither side
+    kinds = [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.MINORITY_MERGED]
+    result: NDArray[np.int64] = np.select([complete, between, minority], kinds, Regime.ALL_APART)
+    return result
 
 
 def _adjustment(loss: Loss | None) -> float:

@@ -106,11 +106,14 @@ class Axis:
             points = int(parts[3]) if len(parts) == 4 else POINTS
         except ValueError:
             raise ValueError(
-                f"{argument} must be NAME:START:STOP or NAME:START:STOP:POINTS, such as lambda_z:0.002:0.012:60;"
-                f" got {text!r}"
+                f"{argument} must be NAME:START:STOP or NAME:START:STOP:POINTS, such as ratio:1:20:40; got {text!r}"
             ) from None
+        name = parts[0].replace("-", "_")
+        if name not in NAMES:
+            known = ", ".join(NAMES).replace("_", "-")
+            raise ValueError(f"{argument} must vary one of: {known}; got {parts[0]!r}")
         try:
-            return cls(parts[0].replace("-", "_"), start, stop, points, log)
+            return cls(name, start, stop, points, log)
         except ValueError as error:
             raise ValueError(str(error).replace("axis", argument, 1)) from None
 

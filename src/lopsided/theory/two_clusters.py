@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
 from lopsided.theory.assembly import geometry_of_logits, merged_clusters, require_cross_entropy
-from lopsided.theory.two_cluster_boundaries import two_cluster_boundaries
+from lopsided.theory.boundaries import two_cluster_boundaries
 
 Array = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def two_cluster_threshold(problem: UFM) -> float:
     once, though S itself need not fall all the way.
 
     The rarer cluster has merged below λ* already, in every bias mode: see
-    :mod:`lopsided.theory.two_cluster_boundaries`, which finds the root.
+    :mod:`lopsided.theory.boundaries`, which finds the root.
 
     Examples
     --------

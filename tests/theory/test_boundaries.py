@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 from lopsided.theory import two_cluster_boundaries
-from lopsided.theory.two_cluster_boundaries import _between, _Pair
+from lopsided.theory.boundaries import _between, _Pair
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 SIZES = st.integers(1, 12)
