@@ -13,6 +13,7 @@ from lopsided.theory.spectrum import BATCH
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("500x2,100x2", {"bias": False}),
+    ("20x4", {}),
     ("90,70x3,70,20,8x2", {}),
     ("60x4,20x3,5", {"lambda_b": 0.02, "loss": lp.CrossEntropy(weights=[1] * 4 + [2] * 3 + [3], label_smoothing=0.1)}),
 ]

@@ -87,8 +87,8 @@ def singular_paths(
     clusters = problem.clusters.num_clusters
     return SingularPaths(
         solutions,
-        np.array([within for within, _ in parts]).reshape(-1, clusters),
-        np.array([between for _, between in parts]).reshape(-1, clusters - 1),
+        np.array([within for within, _ in parts]).reshape(len(parts), clusters),
+        np.array([between for _, between in parts]).reshape(len(parts), clusters - 1),
     )
 
 
