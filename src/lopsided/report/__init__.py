@@ -3,6 +3,7 @@
 from lopsided.report.canvas import KINDS, figure_path, save_figure, to_bytes, to_png
 from lopsided.report.curves import figure_merged, figure_training
 from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
+from lopsided.report.near_collapse import figure_near_collapse
 from lopsided.report.page import Picture, render_page
 from lopsided.report.phase import figure_phase
 from lopsided.report.spectrum import figure_singular_values, lost_at
@@ -19,6 +20,7 @@ __all__ = [
     "figure_cosines",
     "figure_mean_logits",
     "figure_merged",
+    "figure_near_collapse",
     "figure_overview",
     "figure_path",
     "figure_phase",
