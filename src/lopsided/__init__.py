@@ -8,7 +8,7 @@ loads neither torch nor Matplotlib.
 from lopsided.comparison import Comparison, Discrepancy, compare
 from lopsided.counts import format_counts, parse_counts
 from lopsided.geometry import Geometry
-from lopsided.losses import CrossEntropy, FocalLoss
+from lopsided.losses import CrossEntropy, FocalLoss, SquaredError
 from lopsided.problem import UFM, Clusters
 from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve_path
 from lopsided.theory import CriticalDecay, Thresholds, critical_path, solve, thresholds
@@ -27,6 +27,7 @@ __all__ = [
     "FocalLoss",
     "Geometry",
     "Solution",
+    "SquaredError",
     "Thresholds",
     "__version__",
     "certify_logits",

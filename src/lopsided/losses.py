@@ -212,10 +212,57 @@ class FocalLoss:
         return CrossEntropy(self.weights, self.reduction).terms(counts)
 
 
-Loss = CrossEntropy | FocalLoss
+@dataclass(frozen=True)
+class SquaredError:
+    r"""Squared error to the one-hot label: :math:`\tfrac12\|x-e_k\|^2`, x the logits of a sample of class k.
+
+    Parameters
+    ----------
+    weights : sequence of K numbers, optional
+        Weight of each class's samples, above 0.
+    reduction : {"mean", "samples"}, default "mean"
+        As for :class:`CrossEntropy`.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> model = lp.UFM(counts="400,100", lambda_z=0.02, bias=False, loss=lp.SquaredError())
+    >>> model.solve().geometry.mean_logits.round(12)                # 1 − Nλ/√n on the diagonal, or nothing
+    array([[0.5, 0. ],
+           [0. , 0. ]])
+    """
+
+    weights: Sequence[float] | None = None
+    reduction: Literal["mean", "samples"] = "mean"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
+
+    @property
+    def name(self) -> str:
+        """Name by which the command line knows the loss."""
+        return "squared-error"
+
+    def terms(self, counts: NDArray[Any]) -> ClassTerms:
+        """Weights and normaliser, as cross-entropy has them; the other terms are idle.
+
+        Raises
+        ------
+        ValueError
+            If weights are not one a class.
+        """
+        return CrossEntropy(self.weights, self.reduction).terms(counts)
+
+
+Loss = CrossEntropy | FocalLoss | SquaredError
 
 #: Every loss by the name the command line knows it by.
-LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "focal": FocalLoss}
+LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "squared-error": SquaredError, "focal": FocalLoss}
 
 
 def _is_finite(value: object) -> bool:

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from array_api_compat import is_torch_array
 from numpy.typing import ArrayLike, NDArray
 
 from lopsided.counts import format_counts, parse_counts
-from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, FocalLoss, Loss
+from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, FocalLoss, Loss, SquaredError
 
 if TYPE_CHECKING:
     from lopsided.solver import Solution
@@ -79,8 +80,9 @@ class UFM:
 
     Parameters
     ----------
-    counts : str or (K,) array_like
-        Samples in each class: ``"500x5,100x5"``, or one whole number a class.
+    counts : str or (K,) array_like or tensor
+        Samples in each class: ``"500x5,100x5"``, or one whole number a class. Where a tensor is given, its device is
+        where ``solve`` computes.
     lambda_z : float, optional
         Decay of the mean logits. Give it, or ``lambda_w`` and ``lambda_h``, or one of those two beside it.
     lambda_w, lambda_h : float, optional
@@ -116,6 +118,7 @@ class UFM:
     bias: bool
     loss: Loss
     features: str
+    device: str | None
 
     def __init__(
         self,
@@ -141,6 +144,11 @@ class UFM:
             raise ValueError(f"loss must be an instance of one of: {known}; got {loss!r}")
         if features not in FEATURES:
             raise ValueError(f"features must be 'any' or 'relu' (H of at least 0); got {features!r}")
+        if features != "any" and isinstance(loss, SquaredError):
+            raise ValueError(f"features must be 'any' where the loss is squared error; got {features!r}")
+        device = None
+        if is_torch_array(counts):
+            device, counts = str(counts.device), counts.detach().cpu().numpy()  # type: ignore[union-attr]
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
@@ -150,6 +158,7 @@ class UFM:
             "bias": bool(bias),
             "loss": CrossEntropy() if loss is None else loss,
             "features": features,
+            "device": device,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -200,7 +209,11 @@ class UFM:
             bias=self.bias,
             loss=self.loss,
             features=self.features,
-        )
+        )._on(self.device)
+
+    def _on(self, device: str | None) -> UFM:
+        object.__setattr__(self, "device", device)
+        return self
 
     @property
     def is_convex(self) -> bool:
@@ -226,11 +239,11 @@ class UFM:
                 " solve() and thresholds() of the model take it, or set gamma=0"
             )
 
-    def solve(self, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
+    def solve(self, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
         """The certified optimum, or a stationary point that says so; see :func:`lopsided.theory.solve`."""
         from lopsided.theory import solve  # a door to a room below; see CONTRIBUTING
 
-        return solve(self, tol=tol, max_iterations=max_iterations)
+        return solve(self, tol=tol, max_iterations=max_iterations, device=device)
 
     def thresholds(self) -> Thresholds:
         """The decays at which classes merge; see :func:`lopsided.theory.thresholds`."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lopsided as lp
-from lopsided.solver import algorithm
+from lopsided.solver import softmax_start
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
@@ -103,7 +103,7 @@ def test_coarse_start_and_direct_start_meet(monkeypatch: pytest.MonkeyPatch) -> 
     counts = np.unique(np.round(1280 * np.exp(-5.5 * np.arange(40) / 40)))[::-1]
     model = lp.UFM(counts, 3 * np.sqrt(counts.min()) / counts.sum(), lambda_b=0.02)
     coarse = model.solve()
-    monkeypatch.setattr(algorithm, "SMALL", 1000)
+    monkeypatch.setattr(softmax_start, "SMALL", 1000)
     direct = model.solve()
     assert coarse.status == direct.status == "optimal"
     assert coarse.objective == pytest.approx(direct.objective, rel=1e-12)

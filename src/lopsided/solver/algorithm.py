@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lopsided.problem import UFM
-from lopsided.solver.certificate import Certificate, certify, dual_norm
-from lopsided.solver.newton import Spectrum, Step, newton_step, settle_bias
-from lopsided.solver.reduction import Evaluation, Point, ReducedProblem, coarsen, evaluate, first_guesses, prolong
+from lopsided.solver.certificate import Certificate, dual_norm
+from lopsided.solver.newton import Spectrum, Step, newton_step
+from lopsided.solver.reduction import Evaluation, Point, ReducedProblem
 from lopsided.solver.solution import Solution
+from lopsided.solver.translation import reduce_problem
 
-#: Below this many clusters a problem is solved from the closed-form guess; above, from the optimum of a coarser one.
-SMALL = 24
-#: Clusters of a problem to clusters of the next coarser one.
-COARSENING = 6
 #: How well a coarse problem is solved: better than the difference to the finer one.
 COARSE_TOLERANCE = 1e-5
 #: The gap aimed at, as a share of the tolerance: on a problem of so few clusters Newton's last step costs little, and
@@ -28,6 +25,8 @@ COARSE_TOLERANCE = 1e-5
 POLISH, CHEAP = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
+#: What a decomposition of matrices that are not finite ends in, in NumPy and in PyTorch.
+FLOAT64_ENDS = (np.linalg.LinAlgError, RuntimeError)
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 60
 #: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the
@@ -58,7 +57,7 @@ class Outcome:
     iterations: int
 
 
-def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
+def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
     """Solve the convex problem over mean logits to a certified gap.
 
     Parameters
@@ -69,6 +68,9 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
         The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims lower.
     max_iterations : int, default 200
         Iterations at most, the first of them without a Newton step; 5 to 15 are usual.
+    device : str, optional
+        A device of PyTorch, such as ``"cuda"``, to compute on, in float64. By default that of ``problem.counts`` where
+        they were given as a tensor, else NumPy's memory. The solution's arrays are NumPy's in any case.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     Raises
     ------
     ValueError
-        If ``tol`` or ``max_iterations`` breaks its rule.
+        If ``tol``, ``max_iterations`` or ``device`` breaks its rule.
 
     Notes
     -----
@@ -92,19 +94,27 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     >>> solution.status, solution.gap < 1e-9
     ('optimal', True)
     """
+    check_settings(tol, max_iterations)
+    reduced = reduce_problem(problem, device)
+    return solution_of(problem, reduced, optimum_of(reduced, tol, max_iterations), tol, max_iterations)
+
+
+def check_settings(tol: float, max_iterations: int) -> None:
+    """Refuse a tolerance that float64 cannot certify, or no iteration.
+
+    Raises
+    ------
+    ValueError
+        If either breaks its rule.
+    """
     if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
         raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
     if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
-    reduced = ReducedProblem.of(problem)
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            outcome = optimum_of(reduced, tol, max_iterations)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
-            f" got {problem.lambda_z!r}; bring it nearer to the threshold {complete_threshold(problem):.3g}"
-        ) from None
+
+
+def solution_of(problem: UFM, reduced: ReducedProblem, outcome: Outcome, tol: float, max_iterations: int) -> Solution:
+    """An outcome, expanded to the classes."""
     iterate = outcome.iterate
     return Solution.of(
         problem,
@@ -118,50 +128,68 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     )
 
 
-def optimum_of(problem: ReducedProblem, tol: float = 1e-9, max_iterations: int = 200) -> Outcome:
-    """The optimum of a reduced problem, with the decomposition and gradient it was certified by."""
+def optimum_of(
+    problem: ReducedProblem, tol: float = 1e-9, max_iterations: int = 200, start: Point | None = None
+) -> Outcome:
+    """The optimum of a reduced problem, with the decomposition and gradient it was certified by.
+
+    Parameters
+    ----------
+    problem, tol, max_iterations
+        As for :func:`solve`.
+    start : Point, optional
+        Where to start; by default a closed-form guess, or the optimum of a coarser problem.
+
+    Raises
+    ------
+    ValueError
+        If the counts and biases are too far apart, at this decay, for float64.
+    """
     polish = POLISH if problem.num_clusters <= CHEAP else 1.0
-    return _solve_from(problem, _start(problem), polish * tol, max_iterations)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            return _solve_from(problem, _start(problem) if start is None else start, polish * tol, max_iterations)
+    except FLOAT64_ENDS:
+        raise ValueError(
+            "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
+            f" got {problem.decay!r}; bring it nearer to the decays at which classes merge"
+        ) from None
 
 
 def complete_threshold(problem: UFM) -> float:
     """‖∇f‖_op at Z = 0 and the best biases for it: the λ_z from which on Z = 0 is the optimum."""
     problem.require_convex("complete_threshold()")
-    clusters = problem.clusters
-    bias_decay = problem.lambda_b if problem.bias else None
-    reduced = ReducedProblem(clusters.counts, clusters.sizes, clusters.terms, 1.0, bias_decay)
-    zero = np.zeros(reduced.num_clusters)
-    origin = settle_bias(reduced, Point(np.diag(zero), zero, zero), accuracy=1e-8)
-    return dual_norm(reduced, evaluate(reduced, origin).gradient)
+    reduced = reduce_problem(problem.with_lambda_z(1.0))
+    gradient = reduced.evaluate(reduced.settled(reduced.origin(), accuracy=1e-8)).gradient
+    return dual_norm(reduced, gradient.between, gradient.within)
 
 
 def _start(problem: ReducedProblem) -> Point:
     """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
-    if problem.num_clusters <= SMALL:
-        guesses = [settle_bias(problem, guess) for guess in first_guesses(problem)]
+    coarser = problem.coarser()
+    if coarser is None:
+        guesses = problem.first_guesses()
         return min(guesses, key=lambda guess: _objective(problem, guess)) if len(guesses) > 1 else guesses[0]
-    coarse, groups = coarsen(problem, max(SMALL // 2, problem.num_clusters // COARSENING))
+    coarse, prolong = coarser
     outcome = _solve_from(coarse, _start(coarse), COARSE_TOLERANCE, max_iterations=50)
-    return prolong(problem, coarse, groups, outcome.iterate.evaluation.point)
+    return prolong(outcome.iterate.evaluation.point)
 
 
 def _objective(problem: ReducedProblem, point: Point) -> float:
-    evaluation = evaluate(problem, point)
-    nuclear_norm = float(np.linalg.svd(point.between, compute_uv=False).sum()) + problem.nuclear_within(point.within)
+    evaluation = problem.evaluate(point)
+    nuclear_norm = float(problem.xp.sum(problem.xp.linalg.svdvals(point.between))) + problem.nuclear_within(
+        point.within
+    )
     return evaluation.loss + evaluation.bias_penalty + nuclear_norm
 
 
 def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_iterations: int) -> Outcome:
     """Iterate until the gap is below ``tolerance`` of the objective, or float64 gives no more."""
-    # 1/L for the largest curvature L = wδ²/(2Nλ) of a softmax in the coordinates of A, in units of λ
-    terms = problem.terms
-    largest = float(np.max(terms.weights * terms.row_scales**2) * np.max(terms.column_scales) ** 2)
-    step_size = 2 * terms.normaliser * problem.decay / largest
-    iterate = _proximal_step(evaluate(problem, start), step_size)
+    iterate = _proximal_step(problem.evaluate(start))
     best: Outcome | None = None
     lowest, previous, waited = float("inf"), 0.0, 0
     for iteration in range(1, max_iterations + 1):
-        certificate = certify(iterate.evaluation, iterate.nuclear_norm)
+        certificate = problem.certify(iterate.evaluation, iterate.nuclear_norm)
         progress = best is None or certificate.gap < 0.5 * best.certificate.gap
         if best is not None and best.certificate.gap > 1e-9 * certificate.objective:
             # a class of one sample among a billion moves the objective hardly at all, and yet it moves
@@ -179,19 +207,19 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
         previous = relative
         with np.errstate(over="ignore", invalid="ignore"):  # as in _advance
             step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
-        iterate = _advance(iterate, step, step_size)
+        iterate = _advance(iterate, step)
     assert best is not None
     return replace(best, iterations=iteration)
 
 
-def _advance(iterate: Iterate, step: Step, step_size: float) -> Iterate:
+def _advance(iterate: Iterate, step: Step) -> Iterate:
     """The Newton step at the length that lowers the objective most; a plain proximal step if none lowers it."""
 
     def attempt(length: float) -> Iterate | None:
-        moved = evaluate(problem, _move(problem, iterate.evaluation.point, step.direction, length))
-        if not np.isfinite(moved.gradient.between).all():
+        moved = problem.evaluate(_move(problem, iterate.evaluation.point, step.direction, length))
+        if not problem.xp.all(problem.xp.isfinite(moved.gradient.between)):
             return None
-        return _proximal_step(moved, step_size)
+        return _proximal_step(moved)
 
     problem, length = iterate.evaluation.problem, step.length
     with np.errstate(over="ignore", invalid="ignore"):  # a step too far is not finite, and is not taken
@@ -208,29 +236,32 @@ def _advance(iterate: Iterate, step: Step, step_size: float) -> Iterate:
                 return advanced
             length *= 0.25
             advanced = attempt(length)
-    return _proximal_step(iterate.evaluation, step_size)
+    return _proximal_step(iterate.evaluation)
 
 
 def _move(problem: ReducedProblem, point: Point, direction: Point, length: float) -> Point:
-    within = np.maximum(point.within + length * direction.within, 0.05 * point.within)
+    xp = problem.xp
+    within = xp.maximum(point.within + length * direction.within, 0.05 * point.within)
     return Point(
         point.between + length * direction.between,
-        np.where(problem.separable, within, 0.0),
+        xp.where(problem.separable, within, 0.0),
         point.bias + length * direction.bias,
     )
 
 
-def _proximal_step(evaluation: Evaluation, step_size: float) -> Iterate:
+def _proximal_step(evaluation: Evaluation) -> Iterate:
     """Gradient step, then soft thresholding of the singular values: this is where the rank is decided."""
     problem, point, gradient = evaluation.problem, evaluation.point, evaluation.gradient
-    left, values, right = np.linalg.svd(point.between - step_size * gradient.between)
+    xp, step_size = problem.xp, problem.step_size
+    left, values, right = xp.linalg.svd(point.between - step_size * gradient.between)
     # what is left of a zero singular value after rounding must not count as rank where λ is tiny
-    noise = 32 * problem.num_clusters * np.finfo(float).eps * values[0]
+    noise = 32 * problem.num_clusters * np.finfo(float).eps * float(values[0])
     values = values - step_size
     spectrum = Spectrum(left, values[values > noise], right.T)
-    others = np.maximum(problem.sizes - 1, 1.0)
+    others = xp.clip(problem.sizes - 1, 1.0, None)
     within = point.within - step_size * (gradient.within / others + 1)
     # clusters known to stay apart do so however close the call: keep them off zero, Newton does the rest
-    within = np.where(problem.separable, np.maximum(within, np.where(problem.separate, 0.5 * point.within, 0.0)), 0.0)
+    floor = xp.where(problem.separate, 0.5 * point.within, 0.0)
+    within = xp.where(problem.separable, xp.maximum(within, floor), 0.0)
     new = Point(spectrum.matrix, within, point.bias)
-    return Iterate(evaluate(problem, new), spectrum, float(spectrum.values.sum()) + problem.nuclear_within(within))
+    return Iterate(problem.evaluate(new), spectrum, float(xp.sum(spectrum.values)) + problem.nuclear_within(within))

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import helmert
 
 from lopsided.geometry import Geometry
+from lopsided.losses import SquaredError
 from lopsided.problem import UFM
 from lopsided.solver.certificate import Certificate
 from lopsided.solver.newton import Spectrum
-from lopsided.solver.reduction import Array, Point, ReducedProblem, own_logits
+from lopsided.solver.reduction import Point, ReducedProblem
+
+Array = NDArray[np.float64]
+
+#: A row of A this much shorter than the longest is zero up to rounding.
+ORIGIN = 64 * float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,8 @@ class ClusterSummary:
     bias : float
         Bias of each class, in nats.
     collapsed : bool
-        Whether the class means coincide, so that the network cannot tell these classes apart.
+        Whether their means coincide with each other's or with another cluster's, so that the network cannot tell these
+        classes apart.
     """
 
     count: int
@@ -83,7 +91,14 @@ class Solution:
         -------
         (len(classes), K) array
             Row ``i`` is the prediction p for samples of ``classes[i]``.
+
+        Raises
+        ------
+        ValueError
+            If the loss is squared error.
         """
+        if isinstance(self.problem.loss, SquaredError):
+            raise ValueError("loss must have probabilities; got SquaredError(), whose predictions are scores")
         chosen = np.arange(self.problem.num_classes) if classes is None else np.asarray(classes)
         terms = self.problem.loss.terms(self.problem.counts)
         geometry = self.geometry
@@ -108,26 +123,30 @@ class Solution:
         exhausted: bool,
     ) -> Solution:
         """Expand a point of the reduced problem."""
-        active = point.within > 0
-        repeated = np.repeat(point.within[active], (reduced.sizes[active] - 1).astype(np.int64))
-        rank = spectrum.rank + len(repeated)
-        collapsed = (reduced.sizes > 1) & ~active if rank else np.ones(reduced.num_clusters, dtype=bool)
+        host, sizes = reduced.backend.host, problem.clusters.sizes
+        own, within, biases = host(reduced.own_logits(point)), host(point.within), host(point.bias)
+        left, values, right = host(spectrum.left[:, : spectrum.rank]), host(spectrum.values), host(spectrum.right)
+        active = within > 0
+        repeated = np.repeat(within[active], (sizes[active] - 1).astype(np.int64))
+        rank = len(values) + len(repeated)
         classes = problem.clusters.classes
-        own = own_logits(reduced, point)
+        # a class whose row of A is zero has its mean at the origin, and meets there all others of which that is true
+        lengths = np.linalg.norm(left * values, axis=1)
+        empty = ~active & (lengths <= ORIGIN * np.max(lengths, initial=0.0))
+        groups = [group for group, lost in zip(classes, (sizes > 1) & ~active & ~empty, strict=True) if lost]
+        at_origin = sorted(k for group, zero in zip(classes, empty, strict=True) if zero for k in group)
+        merged = sorted(groups + [at_origin] * (len(at_origin) > 1))
+        collapsed = ~active & ((sizes > 1) | (empty & (len(at_origin) > 1)))
         clusters = [
             ClusterSummary(int(count), group, float(logit), float(bias), bool(lost))
             for count, group, logit, bias, lost in zip(
-                problem.clusters.counts, classes, own, point.bias, collapsed, strict=True
+                problem.clusters.counts, classes, own, biases, collapsed, strict=True
             )
         ]
-        if rank:
-            merged = sorted(group for group, lost in zip(classes, collapsed, strict=True) if lost)
-        else:
-            merged = [list(range(problem.num_classes))]
         geometry = Geometry.from_factors(
             problem.counts,
-            lambda: _factors(problem, reduced, point, spectrum),
-            point.bias[problem.clusters.labels],
+            lambda: _factors(problem, within, left, values, right[:, : len(values)]),
+            biases[problem.clusters.labels],
             rank=rank,
             merged=merged,
         )
@@ -141,7 +160,7 @@ class Solution:
             problem=problem,
             geometry=geometry,
             clusters=clusters,
-            singular_values=np.sort(np.concatenate([spectrum.values, repeated]))[::-1],
+            singular_values=np.sort(np.concatenate([values, repeated]))[::-1],
         )
 
 
@@ -157,22 +176,24 @@ def _verdict(certificate: Certificate, tol: float, exhausted: bool, iterations: 
     return "not_certified", f"Not certified: the gap {certificate.gap:.1e} exceeds {allowed:.1e}; {cause}."
 
 
-def _factors(problem: UFM, reduced: ReducedProblem, point: Point, spectrum: Spectrum) -> tuple[Array, Array]:
+def _factors(
+    problem: UFM, within: Array, left_vectors: Array, values: Array, right_vectors: Array
+) -> tuple[Array, Array]:
     """Class means and classifier, (K, max(rank, 1)) each, from A = L S Rᵀ of the whole matrix (theory §2)."""
     clusters = problem.clusters
-    rank = spectrum.rank
-    active = np.flatnonzero(point.within > 0)
-    width = rank + int(np.sum(reduced.sizes[active] - 1))
+    rank = len(values)
+    active = np.flatnonzero(within > 0)
+    width = rank + int(np.sum(clusters.sizes[active] - 1))
     left = np.zeros((problem.num_classes, max(width, 1)))
     right = np.zeros_like(left)
-    lift = (1 / reduced.root_sizes)[clusters.labels][:, None]
-    root = np.sqrt(spectrum.values)
-    left[:, :rank] = lift * (spectrum.left[:, :rank] * root)[clusters.labels]
-    right[:, :rank] = lift * (spectrum.right[:, :rank] * root)[clusters.labels]
+    lift = (1 / np.sqrt(clusters.sizes))[clusters.labels][:, None]
+    root = np.sqrt(values)
+    left[:, :rank] = lift * (left_vectors * root)[clusters.labels]
+    right[:, :rank] = lift * (right_vectors * root)[clusters.labels]
     column = rank
     for cluster in active:
         members = clusters.classes[cluster]
-        basis = helmert(len(members)).T * np.sqrt(point.within[cluster])
+        basis = helmert(len(members)).T * np.sqrt(within[cluster])
         left[members, column : column + len(members) - 1] = basis
         right[members, column : column + len(members) - 1] = basis
         column += len(members) - 1

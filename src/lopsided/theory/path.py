@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lopsided.problem import UFM
-from lopsided.solver import ReducedProblem, optimum_of
+from lopsided.solver import optimum_of, reduce_problem
 from lopsided.theory.thresholds import Array, thresholds
 
 #: Two critical decays nearer than this, relatively, are one.
@@ -200,7 +200,7 @@ class _Between:
         return guess, doubt
 
     def _solve(self, decay: float) -> Array:
-        reduced = ReducedProblem.of(self.problem.with_lambda_z(decay))
+        reduced = reduce_problem(self.problem.with_lambda_z(decay))
         outcome = optimum_of(reduced, tol=1e-11)
         if outcome.certificate.gap > CERTIFIED * max(1.0, outcome.certificate.objective):
             raise ArithmeticError(f"the optimum at lambda_z = {decay!r} could not be certified; narrow the search")

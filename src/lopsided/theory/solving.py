@@ -16,7 +16,7 @@ from lopsided.theory.stationary import TOLERANCE, StationaryPoint, factors_gap, 
 Array = NDArray[np.float64]
 
 
-def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solution:
+def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
     """Solve a problem: the convex one to a certified gap, any other one as well as can be said.
 
     Parameters
@@ -27,6 +27,8 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
         The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|).
     max_iterations : int, default 200
         Of the convex solver; the local minimisations of the others end by themselves.
+    device : str, optional
+        Of PyTorch, such as ``"cuda"``; for the convex problem only. See :func:`lopsided.solver.solve`.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     Raises
     ------
     ValueError
-        If ``tol`` or ``max_iterations`` breaks its rule.
+        If ``tol``, ``max_iterations`` or ``device`` breaks its rule.
 
     Examples
     --------
@@ -49,9 +51,10 @@ def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200) -> Solutio
     ('optimal', [[5, 6, 7, 8, 9]])
     """
     if problem.is_convex:
-        return solver.solve(problem, tol=tol, max_iterations=max_iterations)
-    if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
-        raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
+        return solver.solve(problem, tol=tol, max_iterations=max_iterations, device=device)
+    solver.check_settings(tol, max_iterations)
+    if device is not None:
+        raise ValueError(f"device must be left out for {problem}, which is not the convex problem; got {device!r}")
     if problem.loss == CrossEntropy() and not problem.bias:
         geometry = relu_optimum(problem)
         objective, gap = factors_gap(problem, geometry)

@@ -1,0 +1,87 @@
+"""Where the numbers live: NumPy's memory, or a device of PyTorch. The solver is written once, for both.
+
+It uses what the array API standard (2024.12) has, by the names of ``array_api_compat``, and two things that NumPy and
+PyTorch share beyond it: arithmetic in place, and the diagonal as a view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat.numpy as numpy_namespace
+import numpy as np
+from array_api_compat import is_torch_array
+from numpy.typing import NDArray
+
+#: A float64 array of whichever library holds the problem.
+Array = Any
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library of arrays, and the device that holds them.
+
+    Attributes
+    ----------
+    xp : module
+        The array namespace.
+    device : object or None
+        What the namespace calls the device; None for NumPy.
+    """
+
+    xp: Any
+    device: Any = None
+
+    def array(self, host: NDArray[Any]) -> Array:
+        """A NumPy array, moved here."""
+        return host if self.device is None else self.xp.asarray(host, device=self.device)
+
+    def host(self, array: Array) -> NDArray[Any]:
+        """An array from here, as NumPy has it."""
+        result: NDArray[Any] = array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+        return result
+
+
+NUMPY = Backend(numpy_namespace)
+
+
+def backend_on(device: str | None) -> Backend:
+    """NumPy for None, else PyTorch on a device.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch is missing or has no such device.
+    """
+    if device is None:
+        return NUMPY
+    try:
+        import array_api_compat.torch as torch_namespace
+        import torch
+    except ImportError:
+        raise ValueError(
+            f"device must be left out where PyTorch is not installed; got {device!r};"
+            " install it with: pip install 'lopsided[measure]'"
+        ) from None
+    try:
+        found = torch.zeros(1, dtype=torch.float64, device=device).device
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be one of PyTorch's with float64, such as 'cpu' or 'cuda'; got {device!r} ({reason})"
+        ) from None
+    return Backend(torch_namespace, found)
+
+
+def backend_of(array: Any) -> Backend:
+    """Where an array lives: PyTorch's device for a tensor, NumPy for anything else."""
+    return backend_on(str(array.device)) if is_torch_array(array) else NUMPY
+
+
+def diagonal(matrix: Array) -> Array:
+    """A writable view of the diagonal."""
+    view = matrix.diagonal()
+    if isinstance(matrix, np.ndarray):
+        view.flags.writeable = matrix.flags.writeable
+    return view
