@@ -91,7 +91,9 @@ def phase(
     if target is not None:
         save_figure(figure_phase(diagram), target)
     if as_json:
-        print_json(diagram.to_dict())
+        with patient_progress("boundaries") as progress:
+            value = diagram.to_dict(progress)
+        print_json(value)
         return
     terminal = console()
     terminal.print(describe(diagram), style="bold", markup=False)

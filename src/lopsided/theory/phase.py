@@ -26,7 +26,7 @@ _CHUNK = 20_000
 #: Pieces into which an axis is cut to look for crossings, at least and at most, and points that this may take.
 _PIECES, _SAMPLES = (60, 400), 12_000
 #: Lines across the diagram on which crossings are sought at a time.
-_LINES = 100
+_LINES = 30
 #: What the boundaries depend on.
 _SIZES = ("m_a", "n_a", "m_b", "n_b")
 
@@ -148,8 +148,11 @@ class PhaseDiagram:
     @cached_property
     def crossings(self) -> dict[str, list[Array]]:
         """:meth:`crossings_at` every value of the other axis."""
+        return self._all_crossings(None)
+
+    def _all_crossings(self, progress: Callable[[int, int], None] | None) -> dict[str, list[Array]]:
         other = self.y if self.solved_for == "x" else self.x
-        return self.crossings_at(np.zeros(1) if other is None else other.values)
+        return self.crossings_at(np.zeros(1) if other is None else other.values, progress)
 
     def crossings_at(
         self, across: ArrayLike, progress: Callable[[int, int], None] | None = None
@@ -213,12 +216,14 @@ class PhaseDiagram:
             found[name] = [np.sort(roots[(order == number) & (index == k)]) for k in everywhere]
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Plain values for JSON.
 
-        ``merged`` has ``""``, ``"A"``, ``"B"`` or ``"AB"`` for each point: whose classes coincide.
+        ``merged`` has ``""``, ``"A"``, ``"B"`` or ``"AB"`` for each point: whose classes coincide. ``progress`` is that
+        of :meth:`crossings_at`.
         """
         rows, columns = self.shape
+        crossings = self._all_crossings(progress)
         axes = {"x": self.x.to_dict(), "y": None if self.y is None else self.y.to_dict()}
         return {
             **axes,
@@ -231,7 +236,7 @@ class PhaseDiagram:
             "merged": [[self._merged_name(row, column) for column in range(columns)] for row in range(rows)],
             "boundaries": {
                 "along": self.solved_for,
-                **{name: [values.tolist() for values in found] for name, found in self.crossings.items()},
+                **{name: [values.tolist() for values in found] for name, found in crossings.items()},
             },
         }
 

@@ -1,0 +1,469 @@
+"""The torchmetrics classes: the functions' numbers through batches, copies, moves, workers and failures."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import pyplot as plt
+from torch import nn
+from torchmetrics import MetricCollection
+
+import lopsided as lp
+from lopsided.metrics import (
+    CDNV,
+    NC1,
+    NC2,
+    NC3,
+    NC4,
+    MeanLogitRank,
+    MinoritySpread,
+    Moments,
+    NeuralCollapse,
+    cdnv,
+    measure,
+    minority_spread,
+    nc1,
+    nc1_rank_aware,
+    nc1_trace_ratio,
+    nc1_unweighted,
+    nc1_weighted,
+    nc2_etf,
+    nc2_etf_classifier,
+    nc2_predicted,
+    nc2_predicted_classifier,
+    nc3_etf,
+    nc3_predicted,
+    nc4,
+)
+
+CLASSES, DIM = 5, 7
+COUNTS = [60, 60, 30, 12, 12]
+THEORY = lp.UFM(COUNTS, lambda_z=5e-3, lambda_b=0.02).solve().geometry
+
+
+@pytest.fixture
+def head():
+    torch.manual_seed(1)
+    return nn.Linear(DIM, CLASSES)
+
+
+def samples(seed=0, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(CLASSES), COUNTS))
+    features = 2 * rng.normal(size=(CLASSES, DIM))[labels] + rng.normal(size=(len(labels), DIM)) + 5
+    return torch.from_numpy(features).to(dtype), torch.from_numpy(labels)
+
+
+def gather(features, labels):
+    moments = Moments(CLASSES, DIM)
+    moments.update(features, labels)
+    return moments
+
+
+def fed(metric, features, labels, batch=32):
+    for chunk, classes in zip(features.split(batch), labels.split(batch), strict=True):
+        metric.update(chunk, classes)
+    return metric
+
+
+def assert_alike(found, expected, rel=1e-12):
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name] == (pytest.approx(value, rel=rel, abs=rel) if isinstance(value, float) else value), name
+
+
+def expected(head, features, labels, **options):
+    return measure(gather(features, labels), head.weight, head.bias, **options)
+
+
+SINGLE = {
+    "nc1": (lambda head: NC1(CLASSES, DIM), lambda m, g: nc1(m)),
+    "nc1 unweighted": (lambda head: NC1(CLASSES, DIM, convention="unweighted"), lambda m, g: nc1_unweighted(m)),
+    "nc1 weighted": (lambda head: NC1(CLASSES, DIM, convention="weighted"), lambda m, g: nc1_weighted(m)),
+    "nc1 trace ratio": (
+        lambda head: NC1(CLASSES, DIM, convention="trace_ratio", scatter=False),
+        lambda m, g: nc1_trace_ratio(m),
+    ),
+    "nc1 rank-aware": (
+        lambda head: NC1(CLASSES, DIM, head, convention="rank_aware"),
+        lambda m, g: nc1_rank_aware(m, g.rank),
+    ),
+    "nc1 corrected": (lambda head: NC1(CLASSES, DIM, corrected=True), lambda m, g: nc1(m, corrected=True)),
+    "cdnv": (lambda head: CDNV(CLASSES, DIM), lambda m, g: cdnv(m)),
+    "cdnv corrected": (lambda head: CDNV(CLASSES, DIM, corrected=True), lambda m, g: cdnv(m, corrected=True)),
+    "nc2": (lambda head: NC2(CLASSES, DIM), lambda m, g: nc2_etf(g)),
+    "nc2 classifier": (lambda head: NC2(CLASSES, DIM, head, of="classifier"), lambda m, g: nc2_etf_classifier(g)),
+    "nc2 predicted": (lambda head: NC2(CLASSES, DIM, predicted=THEORY), lambda m, g: nc2_predicted(g, THEORY)),
+    "nc2 classifier predicted": (
+        lambda head: NC2(CLASSES, DIM, head, of="classifier", predicted=THEORY),
+        lambda m, g: nc2_predicted_classifier(g, THEORY),
+    ),
+    "nc3": (lambda head: NC3(CLASSES, DIM, head), lambda m, g: nc3_etf(g)),
+    "nc3 predicted": (lambda head: NC3(CLASSES, DIM, head, predicted=THEORY), lambda m, g: nc3_predicted(g, THEORY)),
+    "nc4": (lambda head: NC4(CLASSES, DIM, head), lambda m, g: nc4(g)),
+    "spread": (lambda head: MinoritySpread(CLASSES, DIM), lambda m, g: minority_spread(g)),
+    "spread of": (lambda head: MinoritySpread(CLASSES, DIM, minority=[2, 3]), lambda m, g: minority_spread(g, [2, 3])),
+    "rank": (lambda head: MeanLogitRank(CLASSES, DIM, head), lambda m, g: g.rank),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_single_values_are_the_functions(name, head):
+    make, function = SINGLE[name]
+    features, labels = samples()
+    moments = gather(features, labels)
+    value = fed(make(head), features, labels).compute()
+    assert value.dtype == torch.float64
+    assert value.shape == ()
+    assert float(value) == pytest.approx(function(moments, moments.geometry(head.weight, head.bias)), rel=1e-12)
+
+
+def test_all_at_once_is_measure(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head, predicted=THEORY), features, labels)
+    assert_alike(metric.compute(), expected(head, features, labels, predicted=THEORY))
+    without = fed(NeuralCollapse(CLASSES, DIM, scatter=False), features, labels).compute()
+    assert "nc1_trace_ratio" in without
+    assert not {"nc1", "nc3_etf"} & set(without)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.booleans())
+@settings(max_examples=25)
+def test_any_order_batch_and_split_give_the_same(seed, batch, forward):
+    features, labels = samples()
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))
+    cut = seed % len(labels)
+    parts = []
+    for part in (order[:cut], order[cut:]):
+        metric = NeuralCollapse(CLASSES, DIM)
+        for chosen in part.split(batch):
+            (metric.forward if forward else metric.update)(features[chosen], labels[chosen])
+        parts.append(metric)
+    parts[0].merge_state(parts[1])
+    assert_alike(parts[0].compute(), measure(gather(features, labels)), rel=1e-11)
+
+
+def test_forward_is_the_batch_and_compute_the_whole(head):
+    features, labels = samples()
+    metric = NeuralCollapse(CLASSES, DIM, head)
+    for chunk, classes in zip(features.split(40), labels.split(40), strict=True):
+        assert_alike(metric(chunk, classes), expected(head, chunk, classes))
+    assert_alike(metric.compute(), expected(head, features, labels))
+    assert metric.update_count == 5
+
+
+def test_reset_forgets_everything(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head), features + 3, labels)
+    metric.reset()
+    assert metric.gathered().num_samples == 0
+    assert_alike(fed(metric, features, labels).compute(), expected(head, features, labels))
+    metric.reset()
+    with pytest.warns(UserWarning, match="was called before the ``update`` method"):
+        values = metric.compute()
+    assert values["nc1"] is None
+    assert values["num_samples"] == 0
+
+
+def test_gathered_moments_are_a_copy(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head), features, labels)
+    moments = metric.gathered()
+    assert moments.counts.tolist() == COUNTS
+    assert moments.counts.dtype == torch.int64
+    moments.update(features, labels)
+    assert metric.gathered().num_samples == len(labels)
+    assert metric.geometry().counts.tolist() == COUNTS
+
+
+def test_one_state_for_a_whole_collection(head):
+    features, labels = samples()
+    metrics = MetricCollection({name.replace(" ", "_"): make(head) for name, (make, _) in SINGLE.items()})
+    metrics.add_metrics({"all": NeuralCollapse(CLASSES, DIM, head)})
+    fed(metrics, features, labels)
+    sizes = sorted(len(members) for members in metrics.compute_groups.values())
+    assert sizes == [1, len(SINGLE)]  # the one that keeps traces only is on its own
+    states = {metric.moments.data_ptr() for metric in metrics.values(copy_state=False)}
+    assert len(states) == 2
+    moments = gather(features, labels)
+    geometry = moments.geometry(head.weight, head.bias)
+    values = metrics.compute()
+    for name, (_, function) in SINGLE.items():
+        assert float(values[name.replace(" ", "_")]) == pytest.approx(function(moments, geometry), rel=1e-12)
+    assert values["nc4"] == nc4(geometry)
+
+
+def test_forward_of_a_collection_counts_every_sample_once(head):
+    features, labels = samples()
+    metrics = MetricCollection([NC1(CLASSES, DIM), CDNV(CLASSES, DIM)])
+    metrics.update(features[:50], labels[:50])
+    values = metrics(features[50:90], labels[50:90])
+    assert float(values["NC1"]) == pytest.approx(nc1(gather(features[50:90], labels[50:90])), rel=1e-11)
+    metrics.update(features[90:], labels[90:])
+    moments = gather(features, labels)
+    assert float(metrics.compute()["NC1"]) == pytest.approx(nc1(moments), rel=1e-12)
+    assert float(metrics.compute()["CDNV"]) == pytest.approx(cdnv(moments), rel=1e-12)
+    metrics.reset()
+    fed(metrics, features, labels)
+    assert float(metrics.compute()["CDNV"]) == pytest.approx(cdnv(moments), rel=1e-12)
+
+
+def test_the_classifier_is_read_when_asked_and_stays_the_callers(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head), features, labels)
+    before = metric.compute()
+    with torch.no_grad():
+        head.weight.mul_(-1)
+    assert_alike(metric.compute(), expected(head, features, labels))
+    assert metric.compute()["nc3_etf"] != before["nc3_etf"]
+    assert list(metric.parameters()) == list(metric.children()) == []
+    assert metric.state_dict() == {}
+    other = nn.Linear(DIM, CLASSES, bias=False)
+    metric.classifier = other
+    assert metric.classifier is other
+    assert list(metric.children()) == []
+    assert_alike(metric.compute(), measure(gather(features, labels), other.weight))
+    metric.classifier = lambda: (head.weight, head.bias)
+    assert_alike(metric.compute(), expected(head, features, labels))
+    metric.classifier = None
+    assert_alike(metric.compute(), measure(gather(features, labels)))
+
+
+def test_copies_share_the_classifier_unless_its_model_is_copied_too(head):
+    model = nn.Module()
+    model.head, model.metric = head, NC3(CLASSES, DIM, head)
+    assert model.metric.clone().classifier is head
+    assert copy.copy(model.metric).classifier is head
+    metrics = MetricCollection([model.metric]).clone(prefix="val_")
+    assert metrics["NC3"].classifier is head
+    other = copy.deepcopy(model)
+    assert other.metric.classifier is other.head is not head
+    loaded = pickle.loads(pickle.dumps(model))
+    assert loaded.metric.classifier is loaded.head is not head
+
+
+def test_pickles_and_copies_go_on_on_their_own(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head, predicted=THEORY), features[:100], labels[:100])
+    others = [pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric), metric.clone()]
+    for other in others:
+        fed(other, features[100:], labels[100:])
+        assert_alike(other.compute(), expected(head, features, labels, predicted=THEORY))
+    assert_alike(metric.compute(), expected(head, features[:100], labels[:100], predicted=THEORY))
+    assert len(pickle.dumps(THEORY)) < 20_000
+
+
+def test_state_is_saved_when_asked_for(head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head), features, labels)
+    metric.persistent(True)
+    saved = metric.state_dict()
+    assert {name: tensor.numel() for name, tensor in saved.items()} == {"moments": CLASSES * (DIM + 2) + DIM**2}
+    other = NeuralCollapse(CLASSES, DIM, head)
+    other.load_state_dict(saved)
+    other.update(features[:0], labels[:0])
+    assert_alike(other.compute(), metric.compute())
+
+
+def test_the_state_is_as_small_as_promised():
+    metric = NeuralCollapse(1000, 64)
+    assert metric.moments.numel() == 1000 * 64 + 64 * 64 + 2 * 1000
+    assert metric._defaults["moments"].untyped_storage().nbytes() == 8
+    metric.to("cpu").reset()
+    assert metric._defaults["moments"].untyped_storage().nbytes() == 8
+    assert metric.moments.untyped_storage().nbytes() == 8 * metric.moments.numel()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.half(),
+        lambda m: m.float(),
+        lambda m: m.bfloat16(),
+        lambda m: m.to(torch.float16),
+        lambda m: m.to("cpu", torch.bfloat16),
+        lambda m: m.type(torch.float32),
+        lambda m: m.set_dtype(torch.float16),
+        lambda m: nn.ModuleList([m]).half()[0],
+        lambda m: nn.ModuleList([m]).to(torch.float16)[0],
+        lambda m: m._apply(lambda tensor: SimpleNamespace(device=torch.device("mps"))),
+    ],
+    ids=["half", "float", "bfloat16", "to", "to both", "type", "set_dtype", "child half", "child to", "mps"],
+)
+def test_no_change_of_dtype_touches_the_sums(change, head):
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head), features[:100], labels[:100])
+    assert change(metric) is metric
+    assert metric.moments.dtype == torch.float64
+    assert metric.device.type == metric.moments.device.type == "cpu"
+    assert_alike(fed(metric, features[100:], labels[100:]).compute(), expected(head, features, labels))
+    metric.reset()
+    assert_alike(fed(metric, features, labels).compute(), expected(head, features, labels))
+
+
+def test_moving_moves_state_and_default():
+    metric = NC1(CLASSES, DIM).to("meta")
+    assert metric.device.type == metric.moments.device.type == metric._defaults["moments"].device.type == "meta"
+    assert metric.moments.dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_features_of_few_digits_are_summed_in_many(dtype, head):
+    features, labels = samples(dtype=dtype)
+    metric = fed(NeuralCollapse(CLASSES, DIM, head.to(dtype)), features, labels)
+    exact = measure(gather(features.double(), labels), head.weight.double(), head.bias.double())
+    assert_alike(metric.compute(), exact)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_alike(fed(NeuralCollapse(CLASSES, DIM, head), features, labels).compute(), exact)
+
+
+def test_validation_in_inference_mode_then_training(head):
+    features, labels = samples()
+    metric = NeuralCollapse(CLASSES, DIM, head)
+    with torch.inference_mode():
+        metric.update(features[:50], labels[:50])
+        metric.compute()
+        metric.reset()
+        metric.update(features[:50], labels[:50])
+    metric.update(features[50:100], labels[50:100])
+    with torch.inference_mode():
+        metric(features[100:], labels[100:])
+    assert_alike(metric.compute(), expected(head, features, labels))
+
+
+def poisoned():
+    features, labels = samples()
+    features[37, 2] = math.nan
+    return features, labels
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (*poisoned(), "features must be finite; got nan in sample 37"),
+        (samples()[0], samples()[1] + 1, "labels must be class indices from 0 to 4"),
+        (samples()[0], samples()[1].double(), "labels must have an integer dtype"),
+        (samples()[0][:, 1:], samples()[1], r"features must have shape \(B, d\) with d = 7"),
+        (samples()[0], samples()[1][1:], r"labels must have shape"),
+    ],
+)
+@pytest.mark.parametrize("method", ["update", "forward"])
+@pytest.mark.parametrize("on_step", [False, True])
+def test_a_refused_batch_leaves_the_metric_as_it_was(features, labels, message, method, on_step, head):
+    metric = NeuralCollapse(CLASSES, DIM, head, dist_sync_on_step=on_step)
+    fed(metric, *samples())
+    before, state = metric.compute(), metric.moments.clone()
+    with pytest.raises(ValueError, match=message):
+        getattr(metric, method)(features, labels)
+    assert torch.equal(metric.moments, state)
+    assert metric.update_count == 6
+    assert metric.compute() == before
+    fed(metric, *samples(1))
+    doubled = gather(*samples())
+    doubled.update(*samples(1))
+    assert_alike(metric.compute(), measure(doubled, head.weight, head.bias))
+
+
+@pytest.mark.parametrize("on_step", [False, True])
+def test_a_forward_whose_value_fails_adds_nothing(on_step, head):
+    features, labels = samples()
+    metric = fed(NC3(CLASSES, DIM, dist_sync_on_step=on_step), features, labels)
+    state = metric.moments.clone()
+    with pytest.raises(ValueError, match="classifier is unknown"):
+        metric(features, labels)
+    assert torch.equal(metric.moments, state)
+    metric.classifier = head
+    assert float(metric.compute()) == pytest.approx(expected(head, features, labels)["nc3_etf"], rel=1e-12)
+
+
+def test_merging_states(head):
+    features, labels = samples()
+    first, second = (fed(NeuralCollapse(CLASSES, DIM, head), features[i::2], labels[i::2]) for i in range(2))
+    untouched = second.moments.clone()
+    fresh = NeuralCollapse(CLASSES, DIM, head, dist_sync_on_step=True)
+    fresh.merge_state(first)
+    fresh.merge_state(second.metric_state)
+    assert_alike(fresh.compute(), expected(head, features, labels))
+    assert torch.equal(second.moments, untouched)
+    one_value = NC1(CLASSES, DIM)
+    one_value.merge_state(fresh)  # any metric of the same state will do
+    assert float(one_value.compute()) == pytest.approx(fresh.compute()["nc1"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (NeuralCollapse(CLASSES + 1, DIM), r"incoming_state must be of the same \(num_classes, dim, scatter\)"),
+        (NeuralCollapse(CLASSES, DIM, scatter=False), r"incoming_state must be of the same"),
+        ({"moments": torch.zeros(3)}, "with a vector 'moments' of 94 numbers; got dict"),
+        ({}, "incoming_state must be a metric"),
+        (3, "incoming_state must be a metric .*; got int"),
+    ],
+)
+def test_states_that_do_not_merge(other, message):
+    metric = fed(NeuralCollapse(CLASSES, DIM), *samples())
+    state = metric.moments.clone()
+    with pytest.raises(ValueError, match=message):
+        metric.merge_state(other)
+    assert torch.equal(metric.moments, state)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NC1(0, 2), "num_classes must be a whole number of at least 1; got 0"),
+        (lambda: NC1(2, 2.5), "dim must be a whole number"),
+        (lambda: NC1(2, 2, convention="mine"), "convention must be one of paper, unweighted, .*; got 'mine'"),
+        (lambda: NC1(2, 2, scatter=False), "scatter must be kept to invert Σ_B"),
+        (lambda: NC2(2, 2, of="bias"), "of must be 'means' or 'classifier'; got 'bias'"),
+        (lambda: NC3(2, 2, predicted=THEORY), "predicted must have the classes that are measured, 2; got 5"),
+        (lambda: NC4(2, 3, nn.Linear(3, 4)), r"classifier must have a weight of shape .* \(2, 3\) here; got \(4, 3\)"),
+        (lambda: NC4(2, 3, nn.ReLU()), "classifier must be a module with a weight.*; got ReLU"),
+        (lambda: NC4(2, 3, 7), "classifier must be a module with a weight.*; got int"),
+        (lambda: NC4(2, 3, dist="x"), "Unexpected keyword arguments: `dist`"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("labels", [[], [1], [1, 1, 1], [0, 2]], ids=["batch of none", "one", "one class", "two"])
+def test_degenerate_data_have_values_that_say_so(labels, head):
+    features = torch.randn(len(labels), DIM)
+    metric = NeuralCollapse(CLASSES, DIM, head)
+    value = metric(features, torch.tensor(labels, dtype=torch.int64))
+    assert_alike(value, expected(head, features, torch.tensor(labels, dtype=torch.int64)))
+    for make, function in SINGLE.values():
+        single = make(head)
+        single.update(features, torch.tensor(labels, dtype=torch.int64))
+        moments = gather(features, torch.tensor(labels, dtype=torch.int64))
+        wanted = function(moments, moments.geometry(head.weight, head.bias))
+        assert float(single.compute()) == pytest.approx(wanted, rel=1e-12, nan_ok=True)
+
+
+def test_plots(head):
+    mpl.use("Agg")
+    features, labels = samples()
+    whole = NeuralCollapse(CLASSES, DIM, head)
+    series = [whole(chunk, classes) for chunk, classes in zip(features.split(60), labels.split(60), strict=True)]
+    for values in (None, whole.compute(), series):
+        _, axes = whole.plot(values)
+        shown = {line.get_label() for line in axes.get_lines()}
+        assert {"nc1", "nc2_etf", "nc3_etf", "rank"} <= shown
+        assert not {"counts", "merged", "num_samples"} & shown
+    single = fed(NC2(CLASSES, DIM), features, labels)
+    axes = plt.subplots()[1]
+    assert single.plot(ax=axes)[1] is axes
+    _, axes = single.plot([single.compute(), single.compute()])
+    assert axes.get_ylim()[1] >= math.sqrt(2)
+    plt.close("all")
