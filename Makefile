@@ -1,7 +1,7 @@
 # Everything a newcomer or CI runs. Each target makes the virtual environment it needs and reuses it the next time.
 #   make demo    predict, train, measure and compare on real data (ARGS="…" is passed on to `lopsided demo`)
 #   make test    the whole test suite                             (ARGS="…" is passed on to pytest)
-#   make lint    ruff and mypy        make build   wheel and sdist        make bench   the solver against CVXPY
+#   make lint    ruff and mypy        make build   wheel and sdist        make bench   solver and measures, timed
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
@@ -41,6 +41,7 @@ build: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/solve.py $(ARGS)
+	$(BIN)/python benchmarks/measure.py $(ARGS)
 
 # Takes the newest versions that pyproject.toml admits, in an environment of its own that holds nothing else. What is
 # left out: local labels (the +cpu of a PyTorch build) and the CUDA packages, which PyTorch itself pins.
