@@ -148,7 +148,7 @@ class UFM:
             raise ValueError(f"features must be 'any' where the loss is squared error; got {features!r}")
         device = None
         if is_torch_array(counts):
-            device, counts = str(counts.device), counts.detach().cpu().numpy()  # type: ignore[union-attr]
+            device, counts = str(counts.device), counts.detach().cpu().numpy()
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,

@@ -148,7 +148,7 @@ def optimum_of(
     polish = POLISH if problem.num_clusters <= CHEAP else 1.0
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
-            return _solve_from(problem, _start(problem) if start is None else start, polish * tol, max_iterations)
+            return _solve_from(problem, cold_start(problem) if start is None else start, polish * tol, max_iterations)
     except FLOAT64_ENDS:
         raise ValueError(
             "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
@@ -164,14 +164,14 @@ def complete_threshold(problem: UFM) -> float:
     return dual_norm(reduced, gradient.between, gradient.within)
 
 
-def _start(problem: ReducedProblem) -> Point:
+def cold_start(problem: ReducedProblem) -> Point:
     """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
     coarser = problem.coarser()
     if coarser is None:
         guesses = problem.first_guesses()
         return min(guesses, key=lambda guess: _objective(problem, guess)) if len(guesses) > 1 else guesses[0]
     coarse, prolong = coarser
-    outcome = _solve_from(coarse, _start(coarse), COARSE_TOLERANCE, max_iterations=50)
+    outcome = _solve_from(coarse, cold_start(coarse), COARSE_TOLERANCE, max_iterations=50)
     return prolong(outcome.iterate.evaluation.point)
 
 

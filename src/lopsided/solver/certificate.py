@@ -13,6 +13,7 @@ the targets e.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,4 +45,4 @@ def dual_norm(problem: Any, between: Array, within: Array) -> float:
     largest = float(xp.linalg.eigvalsh(between @ between.T)[-1])
     others = xp.clip(problem.sizes - 1, 1.0, None)
     inside = float(xp.max(xp.where(problem.sizes > 1, xp.abs(within) / others, 0.0)))
-    return max(max(largest, 0.0) ** 0.5, inside)
+    return max(math.sqrt(max(largest, 0.0)), inside)

@@ -97,6 +97,10 @@ class QuadraticProblem(ReducedProblem):
         gap = max(gap, float(np.finfo(float).eps) * objective)  # rounding alone leaves as much in doubt
         return Certificate(self.decay * objective, self.decay * gap, norm)
 
+    def adapted(self, other: QuadraticProblem, point: Point) -> Point:
+        """The optimum of the same problem at another decay, as a start for this one."""
+        return Point(point.between, self.within, point.bias)
+
     def lost_to_bias(self, point: Point) -> float:
         """The loss is a parabola in the bias."""
         if not self.has_bias:

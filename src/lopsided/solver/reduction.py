@@ -155,6 +155,10 @@ class ReducedProblem(ABC):
     def first_guesses(self) -> list[Point]:
         """Points to start from."""
 
+    @abstractmethod
+    def adapted(self, other: Any, point: Point) -> Point:
+        """The optimum of the same problem at another decay, as a start for this one."""
+
     def lost_to_bias(self, point: Point) -> float:
         """What the objective at a point lies above that of its evaluation, in nats, which may take a better bias."""
         return 0.0

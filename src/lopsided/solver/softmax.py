@@ -176,6 +176,10 @@ class SoftmaxProblem(ReducedProblem):
         """Points to start from."""
         return [self.settled(guess) for guess in softmax_start.first_guesses(self)]
 
+    def adapted(self, other: SoftmaxProblem, point: Point) -> Point:
+        """The optimum of the same problem at another decay, as a start for this one."""
+        return softmax_start.prolong(self, other, np.arange(self.num_clusters), point)
+
     def coarser(self) -> tuple[SoftmaxProblem, Callable[[Point], Point]] | None:
         """A problem over fewer clusters, and how to carry its optimum over."""
         found = softmax_start.coarsen(self)
