@@ -49,7 +49,7 @@ def solve_path(
     >>> import lopsided as lp
     >>> model = lp.UFM("500x5,100x5", lambda_z=1.0, lambda_b=0.02)
     >>> [solution.geometry.rank for solution in lp.solve_path(model, [0.003, 0.0035, 0.005, 0.008])]
-    [9, 5, 0, 0]
+    [9, 5, 4, 0]
     """
     check_settings(tol, max_iterations)
     problems = [problem.with_lambda_z(decay) for decay in decays]
