@@ -180,16 +180,20 @@ def nc1_trace_ratio_corrected(moments: ClassMoments) -> float:
 
 
 def cdnv_corrected(moments: ClassMoments) -> float:
+    """Each 1/‖gap‖² over what noise in either mean does to it on average: half its Laplacian, along every direction."""
     terms = []
     classes = [k for k, variance in enumerate(moments.variances) if variance is not None]
-    sizes = {k: moments.counts[k] for k in classes}
-    variances = {k: moments.variances[k] * sizes[k] / (sizes[k] - 1) for k in classes}
+    shape = moments.within / np.trace(moments.within)
     for k in classes:
         for other in classes:
             if k != other:
                 gap = moments.means[k] - moments.means[other]
-                squared = float(gap @ gap) - variances[k] / sizes[k] - variances[other] / sizes[other]
-                terms.append((variances[k] + variances[other]) / (2 * squared) if squared > 0 else math.inf)
+                squared = float(gap @ gap)
+                unbiased = [moments.variances[j] * moments.counts[j] / (moments.counts[j] - 1) for j in (k, other)]
+                size = sum(v / moments.counts[j] for v, j in zip(unbiased, (k, other), strict=True))
+                hessian = 8 * np.outer(gap, gap) / squared**3 - 2 * np.eye(len(gap)) / squared**2
+                change = float(np.trace(hessian @ shape)) * size / 2 * squared
+                terms.append(sum(unbiased) / (2 * squared) * math.exp(-change))
     return sum(terms) / len(terms)
 
 

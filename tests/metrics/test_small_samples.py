@@ -196,9 +196,33 @@ def test_nothing_known_of_noise_is_nan(function, labels):
     assert math.isnan(function(gather(features, np.array(labels, dtype=int), 3), corrected=True))
 
 
-@pytest.mark.parametrize("function", [nc1_trace_ratio, cdnv])
-def test_means_within_their_noise_are_infinitely_far_from_collapse(function):
-    features = np.array([[1.0], [-1.0], [1.1], [-0.9]])
-    moments = gather(features, np.array([0, 0, 1, 1]), 2)
-    assert math.isfinite(function(moments))
-    assert function(moments, corrected=True) == math.inf
+def test_means_within_their_noise_are_infinitely_far_from_collapse():
+    moments = gather(np.array([[1.0], [-1.0], [1.1], [-0.9]]), np.array([0, 0, 1, 1]), 2)
+    assert math.isfinite(nc1_trace_ratio(moments))
+    assert nc1_trace_ratio(moments, corrected=True) == math.inf
+    assert cdnv(gather(np.array([[1.0], [-1.0], [1.0], [-1.0]]), np.array([0, 0, 1, 1]), 2), corrected=True) == math.inf
+
+
+def test_nc1_is_not_corrected_by_more_than_half():
+    """Four samples a class that overlap: the correction would be all there is, so there is none."""
+    population = Population([4] * 5, 4, 8.0)
+    found = [nc1(population.draw(), corrected=True) for _ in range(20)]
+    assert sum(math.isnan(value) for value in found) > 10
+
+
+@pytest.mark.parametrize("counts", [[8] * 10, [20] * 5 + [5] * 5], ids=["equal", "lopsided"])
+def test_few_real_images_say_what_many_say(counts):
+    """Images behind a random ReLU layer: neither normal nor of one covariance, as real features are not."""
+    digits, rng = load_digits(), np.random.default_rng(0)
+    features = np.maximum(digits.data / 16 @ rng.normal(size=(64, 128)), 0)
+    drawers = [np.flatnonzero(digits.target == k) for k in range(10)]
+
+    def draw(times):
+        labels = np.repeat(np.arange(10), np.array(counts) * times)
+        return gather(features[np.array([rng.choice(drawers[k]) for k in labels])], labels, 10)
+
+    many, few = draw(40), [draw(1) for _ in range(40)]
+    for function, bound in ((nc1, 0.15), (nc1_trace_ratio, 0.06), (cdnv, 0.08)):
+        plain, corrected = ([function(m, corrected=c) / function(many) for m in few] for c in (False, True))
+        assert np.mean(plain) < 0.85
+        assert abs(np.mean(corrected) - 1) < bound

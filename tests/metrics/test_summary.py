@@ -17,9 +17,9 @@ import references
 from lopsided import metrics
 from lopsided.metrics import Moments, measure
 
-WITH_SCATTER = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_rank_aware", "nc1_corrected"]
+WITH_SCATTER = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_rank_aware", "nc1_corrected", "cdnv_corrected"]
 ALWAYS = ["num_classes", "num_samples", "counts", *WITH_SCATTER, "nc1_trace_ratio", "nc1_trace_ratio_corrected"]
-ALWAYS += ["cdnv", "cdnv_unmerged", "cdnv_corrected", "nc2_etf", "minority_spread", "rank", "merged"]
+ALWAYS += ["cdnv", "cdnv_unmerged", "nc2_etf", "minority_spread", "rank", "merged"]
 WITH_CLASSIFIER = ["nc2_etf_classifier", "nc3_etf", "nc4"]
 WITH_PREDICTION = ["nc2_predicted", "nc2_predicted_classifier", "nc3_predicted"]
 COUNTS = [100] * 5 + [20] * 5

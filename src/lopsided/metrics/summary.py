@@ -53,7 +53,8 @@ def measure(
           moments hold traces only; ``nc1_trace_ratio``
         - ``cdnv`` over all pairs of classes, and ``cdnv_unmerged`` without the pairs inside a merged group
         - ``nc1_corrected``, ``nc1_trace_ratio_corrected``, ``cdnv_corrected``: with the bias of few samples a class
-          corrected; far from the plain ones, neither is to be relied on
+          corrected, the first and the last only where the scatter is kept; far from the plain ones, neither is to be
+          relied on
         - ``nc2_etf``, ``minority_spread``, ``rank`` and ``merged`` (lists of class indices)
         - with a classifier: ``nc2_etf_classifier``, ``nc3_etf``, ``nc4`` (on class means); rank and merged go by the
           mean logits then, by the class means otherwise
@@ -92,12 +93,12 @@ def measure(
         values["nc1_weighted"] = nc1_weighted(moments)
         values["nc1_rank_aware"] = nc1_rank_aware(moments, geometry.rank)
         values["nc1_corrected"] = nc1(moments, corrected=True)
+        values["cdnv_corrected"] = cdnv(moments, corrected=True)
     values |= {
         "nc1_trace_ratio": nc1_trace_ratio(moments),
         "nc1_trace_ratio_corrected": nc1_trace_ratio(moments, corrected=True),
         "cdnv": cdnv(moments),
         "cdnv_unmerged": cdnv(moments, geometry.merged),
-        "cdnv_corrected": cdnv(moments, corrected=True),
         "nc2_etf": nc2_etf(geometry),
         "minority_spread": minority_spread(geometry),
         "rank": geometry.rank,

@@ -29,6 +29,9 @@ from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bia
 
 Array = NDArray[np.float64]
 
+#: Beyond this relative bias of Σ_B⁺ a second-order correction is not to be trusted.
+LARGEST_BIAS = 0.5
+
 
 def nc1(moments: Moments, *, corrected: bool = False) -> float:
     r"""NC1 as in Hong & Ling (2024): :math:`\frac1K\operatorname{tr}(\Sigma_W\Sigma_B^+)`.
@@ -39,7 +42,8 @@ def nc1(moments: Moments, *, corrected: bool = False) -> float:
     ----------
     moments : Moments
     corrected : bool, optional
-        Whether to correct the bias of few samples a class, to second order in the noise of the class means.
+        Whether to correct the bias of few samples a class, to second order in the noise of the class means. NaN where
+        that changes the value by more than half of it: with so few samples it is not to be told from them.
 
     Returns
     -------
@@ -192,14 +196,14 @@ def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: b
     merged : sequence of sequences of int, optional
         Groups of classes taken as merged, such as ``Geometry.merged``: pairs inside a group are left out.
     corrected : bool, optional
-        Whether to correct the bias of few samples a class, in variances and squared distances exactly.
+        Whether to correct the bias of few samples a class: exactly in variances, and to second order in what the noise
+        of the means does to their distances. Needs the scatter.
 
     Returns
     -------
     float
-        Infinite where two classes outside ``merged`` have the same mean or, corrected, means no further apart than
-        noise would put them. Only classes of two samples or more take part, the others having no variance to speak of;
-        NaN where no pair is left.
+        Infinite where two classes outside ``merged`` have the same mean. Only classes of two samples or more take part,
+        the others having no variance to speak of; NaN where no pair is left.
     """
     pairs = cdnv_pairs(moments, merged, corrected=corrected)
     defined = ~np.isnan(pairs)
@@ -239,13 +243,32 @@ def cdnv_pairs(moments: Moments, merged: Sequence[Sequence[int]] = (), *, correc
     squared, variances = cdist(means, means, "sqeuclidean"), variances[classes]
     if corrected:
         noise = variances / (counts - 1)
-        variances, squared = variances + noise, squared - noise[:, None] - noise
+        variances = variances + noise
     sums = variances[:, None] + variances
     values = np.divide(sums, 2 * squared, out=np.full_like(sums, np.inf), where=squared > 0)
+    if corrected:
+        values *= np.exp(_distance_bias(means, squared, noise, moments.within_class_covariance.cpu().numpy()))
     values[group[classes, None] == group[classes]] = np.nan
     pairs = np.full((moments.num_classes, moments.num_classes), np.nan)
     pairs[np.ix_(classes, classes)] = values
     return pairs
+
+
+def _distance_bias(means: Array, squared: Array, noise: Array, covariance: Array) -> Array:
+    r"""(K, K) by how much noise in the means lowers 1/‖gap‖², relative, to second order.
+
+    Noise of covariance R adds its trace to ‖gap‖², but along the gap it lengthens and shortens alike, and the inverse
+    square gains by that: :math:`(\operatorname{tr}R-4\,g^\top Rg/\|g\|^2)/\|g\|^2`. R is a multiple of Σ_W.
+    """
+    trace = np.trace(covariance)
+    if not trace > 0:
+        return np.zeros_like(squared)
+    centred = means - means.mean(axis=0)
+    product = centred @ covariance @ centred.T
+    along = np.diag(product)[:, None] + np.diag(product) - 2 * product
+    inverse = np.divide(1, squared, out=np.zeros_like(squared), where=squared > 0)
+    bias: Array = (noise[:, None] + noise) * inverse * (1 - 4 * along * inverse / trace)
+    return bias
 
 
 def _over(within: float, between: float, corrected: bool) -> float:
@@ -321,7 +344,8 @@ class _Present:
         within_rank = (outer * noise) @ outer.T
         excess = float(np.sum(contrast**2 @ noise) - np.trace(within_rank))
         bias = pseudo_inverse_bias(eigenvalues, basis, within_rank, excess, *pooled)
-        # exp(−bias) is 1 − bias to this order, and cannot turn a large correction into a negative spread.
+        if abs(bias) > LARGEST_BIAS:
+            return float("nan")
         return quotient * float(self.frequencies @ self.unbiased) / trace * math.exp(-bias)
 
 
