@@ -258,7 +258,7 @@ def _proximal_step(evaluation: Evaluation) -> Iterate:
     noise = 32 * problem.num_clusters * np.finfo(float).eps * float(values[0])
     values = values - step_size
     spectrum = Spectrum(left, values[values > noise], right.T)
-    others = xp.clip(problem.sizes - 1, 1.0, None)
+    others = xp.maximum(problem.sizes - 1, 1.0)
     within = point.within - step_size * (gradient.within / others + 1)
     # clusters known to stay apart do so however close the call: keep them off zero, Newton does the rest
     floor = xp.where(problem.separate, 0.5 * point.within, 0.0)

@@ -43,6 +43,6 @@ def dual_norm(problem: Any, between: Array, within: Array) -> float:
     """‖G‖_op of the whole K × K gradient of a reduced problem, from its between and within parts."""
     xp = problem.xp
     largest = float(xp.linalg.eigvalsh(between @ between.T)[-1])
-    others = xp.clip(problem.sizes - 1, 1.0, None)
+    others = xp.maximum(problem.sizes - 1, 1.0)
     inside = float(xp.max(xp.where(problem.sizes > 1, xp.abs(within) / others, 0.0)))
     return max(math.sqrt(max(largest, 0.0)), inside)

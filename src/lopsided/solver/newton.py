@@ -108,7 +108,7 @@ class _Frame:
             self.left = xp.concat([spectrum.left[:, :rank], spectrum.left[:, rank:] @ turn_left], axis=1)
             self.right = xp.concat([spectrum.right[:, :rank], spectrum.right[:, rank:] @ turn_right.T], axis=1)
             values = xp.concat([values, xp.zeros_like(lost)])
-            couplings = xp.concat([couplings, xp.clip(lost, None, 1.0)])
+            couplings = xp.concat([couplings, xp.minimum(lost, 1.0)])
         self.values = values
         sums = values[:, None] + values[None, :]
         sums[rank:, rank:] = float("inf")
@@ -144,7 +144,7 @@ def _preconditioner(evaluation: Evaluation, frame: _Frame, entries: Array) -> Ca
     typical = float(frame.values[frame.rank // 2])
     large = int(xp.sum(xp.astype(frame.values > SMALL_SHARE * typical, xp.int64)))
     left, right = frame.left, frame.right
-    stretch = xp.clip(diagonal(evaluation.point.between), 0.5 * float(frame.values[large - 1]), None)
+    stretch = xp.maximum(diagonal(evaluation.point.between), 0.5 * float(frame.values[large - 1]))
     straight = 1 / (stretch[:, None] + stretch[None, :])
     held = xp.asarray(entries, copy=True)
     if problem.shift is not None:

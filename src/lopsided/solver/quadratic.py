@@ -57,7 +57,7 @@ class QuadraticProblem(ReducedProblem):
         super().__init__(counts, sizes, decay, bias_decay, backend)
         self.weights = backend.array(weights / (normaliser * decay))  # over λ
         self.step_size = normaliser * decay / float(weights.max())
-        self.within = self.xp.clip(self.root_counts - 1 / self.weights, 0.0, None) * (self.sizes > 1)
+        self.within = self.xp.maximum(self.root_counts - 1 / self.weights, 0.0) * (self.sizes > 1)
         self.separable = self.separate = self.within > 0
         #: Ws over clusters, √m_j of them in each, and what it is divided by.
         self.pull = self.weights * self.root_counts * self.root_sizes

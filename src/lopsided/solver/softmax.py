@@ -119,7 +119,7 @@ class SoftmaxProblem(ReducedProblem):
         xp = self.xp
         margins = self.margins(point)
         margins += self.offsets
-        top = xp.clip(xp.max(margins, axis=1), 0.0, None)
+        top = xp.maximum(xp.max(margins, axis=1), 0.0)
         masses = xp.exp(margins - top[:, None])
         masses *= self.multiplicity
         own = xp.exp(-top)
@@ -202,7 +202,7 @@ def _divergence(mixed: Array, evaluation: SoftmaxEvaluation) -> Array:
     others = xp.sum(mixed * xp.log(ratio) - mixed + probabilities, axis=1)
     change = xp.sum(probabilities - mixed, axis=1) / evaluation.own
     # rounding may say that the own class loses all it has; its mass is then about zero, and x log x with it
-    change = xp.clip(change, -1 + float(np.finfo(float).eps), None)
+    change = xp.maximum(change, -1 + float(np.finfo(float).eps))
     return others + evaluation.own * ((1 + change) * xp.log1p(change) - change)
 
 
@@ -217,11 +217,11 @@ def _balanced(evaluation: SoftmaxEvaluation) -> Array:
     weights = problem.weights * problem.rows
     excess = evaluation.gradient.bias / problem.columns
     probabilities = evaluation.probabilities
-    lacking = xp.clip(-excess, 0.0, None)
+    lacking = xp.maximum(-excess, 0.0)
     if not float(xp.sum(lacking)) > 0:
         return probabilities
     totals = weights @ probabilities + weights * evaluation.own
-    share = xp.clip(xp.clip(excess, 0.0, None) / totals, 0.0, 1.0)
+    share = xp.minimum(xp.maximum(xp.maximum(excess, 0.0) / totals, 0.0), 1.0)
     freed = probabilities @ share + evaluation.own * share
     received = freed[:, None] * (lacking / xp.sum(lacking))[None, :]
     diagonal(received)[:] *= (problem.sizes - 1) / problem.sizes  # the rest is the own class's

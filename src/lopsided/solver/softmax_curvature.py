@@ -64,7 +64,7 @@ def _bias_solver(problem: SoftmaxProblem, hessian: Array) -> Callable[[Array], A
     pin = problem.sizes / problem.columns
     trace = float(xp.sum(diagonal(hessian)))
     hessian = hessian + (trace / float(pin @ pin) * pin)[:, None] * pin[None, :]
-    stretch = 1 / xp.sqrt(xp.clip(diagonal(hessian), float(np.finfo(float).tiny), None))
+    stretch = 1 / xp.sqrt(xp.maximum(diagonal(hessian), float(np.finfo(float).tiny)))
     balanced = stretch[:, None] * hessian * stretch[None, :]
     diagonal(balanced)[:] = 1 + 8 * problem.num_clusters * float(np.finfo(float).eps)
     inverse = xp.linalg.inv(balanced) * (stretch[:, None] * stretch[None, :])

@@ -69,7 +69,7 @@ def prolong(problem: SoftmaxProblem, coarse: SoftmaxProblem, groups: NDArray[np.
     inside -= xp.asarray(diagonal(inside), copy=True)[:, None]
     others = xp.sum(problem.multiplicity * xp.exp(inside), axis=1)
     ratio = xp.log((1 + (1 - problem.shortfall) * others) / problem.shortfall)
-    gap = xp.clip(ratio + problem.own_margins, 0.0, None) / (problem.rows * problem.columns)
+    gap = xp.maximum(ratio + problem.own_margins, 0.0) / (problem.rows * problem.columns)
     between = fine * ((problem.root_counts * problem.root_sizes)[:, None] * problem.root_sizes[None, :])
     diagonal(between)[:] = (same + gap / problem.sizes) * problem.root_counts * problem.sizes
     within = xp.where(problem.separable, problem.root_counts * gap, 0.0)
