@@ -41,6 +41,7 @@ build: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/solve.py $(ARGS)
+	$(BIN)/python benchmarks/large.py $(ARGS)
 	$(BIN)/python benchmarks/measure.py $(ARGS)
 
 # Takes the newest versions that pyproject.toml admits, in an environment of its own that holds nothing else. What is
