@@ -364,16 +364,49 @@ def relu_ufm(counts: list[int], decay: float, seed: int = 0, bias_decay: float |
     return float(result.fun), root**2 @ weight.T
 
 
-def squared_error_by_cvxpy(counts: Array, lambda_z: float, *, bias: bool) -> tuple[float, Array]:
-    """Objective and mean logits under (1/2N) Σ ‖z_k + b − e_k‖² by a general convex solver."""
+def squared_error_objective(
+    counts: Array,
+    logits: Array,
+    bias: Array,
+    lambda_z: float,
+    lambda_b: float = 0.0,
+    weights: Array | None = None,
+    normaliser: float | None = None,
+) -> float:
+    """(1/2N) Σ w ‖z_k + b − e_k‖² and the two penalties, written out class by class."""
+    counts = np.asarray(counts, dtype=np.float64)
+    value = 0.0
+    for k, count in enumerate(counts):
+        weight = 1.0 if weights is None else float(weights[k])
+        for j in range(len(counts)):
+            value += weight * count / 2 * float(logits[k, j] + bias[j] - (j == k)) ** 2
+    value /= counts.sum() if normaliser is None else normaliser
+    singular = np.linalg.svd(np.sqrt(counts)[:, None] * logits, compute_uv=False)
+    return value + lambda_z * float(singular.sum()) + 0.5 * lambda_b * float(bias @ bias)
+
+
+def squared_error_by_cvxpy(
+    counts: Array,
+    lambda_z: float,
+    *,
+    bias: bool = True,
+    lambda_b: float = 0.0,
+    weights: Array | None = None,
+    normaliser: float | None = None,
+) -> tuple[float, Array]:
+    """Objective and mean logits under (1/2N) Σ w ‖z_k + b − e_k‖² by a general convex solver."""
     import cvxpy as cp
 
     counts = np.asarray(counts, dtype=np.float64)
     classes = len(counts)
     logits, offset = cp.Variable((classes, classes)), cp.Variable((1, classes))
+    weight = np.ones(classes) if weights is None else np.asarray(weights)
     root = np.diag(np.sqrt(counts))
-    errors = root @ (logits + np.ones((classes, 1)) @ offset - np.eye(classes))
-    objective = cp.sum_squares(errors) / (2 * counts.sum()) + lambda_z * cp.normNuc(root @ logits)
+    errors = np.diag(np.sqrt(weight * counts)) @ (logits + np.ones((classes, 1)) @ offset - np.eye(classes))
+    total = counts.sum() if normaliser is None else normaliser
+    objective = cp.sum_squares(errors) / (2 * total) + lambda_z * cp.normNuc(root @ logits)
+    if lambda_b:
+        objective += lambda_b / 2 * cp.sum_squares(offset)
     program = cp.Problem(cp.Minimize(objective), [] if bias else [offset == 0])
     program.solve(solver="CLARABEL")
     if program.status not in ("optimal", "optimal_inaccurate"):

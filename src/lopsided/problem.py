@@ -175,6 +175,22 @@ class UFM:
         """Number of samples N."""
         return sum(self.counts.tolist())  # in Python's integers: a thousand counts near the largest pass 2**63
 
+    @property
+    def num_directions(self) -> int:
+        """The largest rank that the mean logits of an optimum can have.
+
+        K − 1 where the loss does not see a shift of all logits, or a free bias takes one direction over; K for squared
+        error otherwise.
+
+        Examples
+        --------
+        >>> import lopsided as lp
+        >>> [lp.UFM("500x5,100x5", 3e-3, bias=False, loss=loss).num_directions for loss in (None, lp.SquaredError())]
+        [9, 10]
+        """
+        sees_all = isinstance(self.loss, SquaredError) and not (self.bias and self.lambda_b == 0)
+        return self.num_classes - (not sees_all)
+
     @cached_property
     def clusters(self) -> Clusters:
         """Classes of equal count to which the loss does the same: the optimum treats them alike."""

@@ -177,7 +177,7 @@ def _print_tables(model: UFM, found: list[CriticalDecay], curves: SingularPaths 
         table.add_row(f"{drop.lambda_z:.8g}", str(drop.rank_below), str(drop.rank_above), lost_at(model, drop))
     terminal = console()
     terminal.print(table)
-    directions = model.num_classes - 1
+    directions = model.num_directions
     last = found[-1]
     terminal.print(
         f"Below λ_z = {last.lambda_z:.6g} every class is kept apart: rank {last.rank_below}."

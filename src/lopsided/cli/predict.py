@@ -118,20 +118,22 @@ def _print_tables(solution: Solution, thresholds: Thresholds) -> None:
             continue
         cluster, within = solution.clusters[row], float(thresholds.within[row])
         threshold = thresholds.complete if np.isnan(within) else min(within, thresholds.complete)
+        # a class alone in its cluster is lost earlier where it meets others at the origin; the path knows from where on
+        earlier = cluster.collapsed and model.lambda_z < threshold
         table.add_row(
             class_ranges(cluster.classes),
             f"{cluster.count:.0f}",
             f"{cluster.own_logit:.4f}",
             f"{cluster.bias:.4f}" if model.bias else "none",
-            f"{threshold:.6g}",
-            f"{bar(model.lambda_z / threshold)} {model.lambda_z / threshold:.3g}",
+            f"≤ {model.lambda_z:.6g}" if earlier else f"{threshold:.6g}",
+            f"{bar(1.0)} ≥ 1" if earlier else f"{bar(model.lambda_z / threshold)} {model.lambda_z / threshold:.3g}",
             "[bold red]lost[/]" if cluster.collapsed else "[green]kept[/]",
         )
     terminal = console()
     terminal.print(str(model), style="bold", no_wrap=True, overflow="ellipsis")
     terminal.print(table)
     terminal.print(
-        f"rank {geometry.rank} of {model.num_classes - 1}; objective {solution.objective:.10g}; "
+        f"rank {geometry.rank} of {model.num_directions}; objective {solution.objective:.10g}; "
         f"all classes merge at λ_z ≥ {thresholds.complete:.6g}"
     )
     certificate = "certified" if solution.status == "optimal" else f"NOT certified ({solution.status})"
@@ -154,12 +156,14 @@ def _verdict(solution: Solution, thresholds: Thresholds) -> str:
     lost = [index for index, cluster in enumerate(solution.clusters) if cluster.collapsed]
     if lost:
         classes = sorted(k for index in lost for k in solution.clusters[index].classes)
+        begin = f"Lost: classes {class_ranges(classes)} cannot be told apart; "
         nearest = float(np.nanmin(thresholds.within[lost], initial=thresholds.complete))
-        return (
-            f"Lost: classes {class_ranges(classes)} cannot be told apart; all are kept below λ_z = {nearest:.6g}, "
-            f"{nearest / decay:.3g} times this decay."
-        )
-    directions = model.num_classes - 1
+        if (
+            np.isnan(thresholds.within[lost]).sum() > 1
+        ):  # they meet at the origin, from a decay on that must be searched
+            return f"{begin}the classes alone in their count part at a lower decay, which lopsided path finds."
+        return f"{begin}all are kept below λ_z = {nearest:.6g}, {nearest / decay:.3g} times this decay."
+    directions = model.num_directions
     if solution.geometry.rank < directions:
         return (
             f"No two classes coincide, but they differ along only {solution.geometry.rank} of {directions} directions; "

@@ -112,7 +112,8 @@ def state(geometry: Geometry) -> str:
         return "all classes have merged"
     if len(merged) == 1:
         group, counts = merged[0], geometry.counts
-        rarest = np.flatnonzero(counts == np.min(counts[counts > 0])).tolist()
+        # classes of several counts, too, where they meet at the origin
+        rarest = np.flatnonzero((counts > 0) & (counts <= np.max(counts[group]))).tolist()
         if group == rarest:
             return f"the {len(group)} rarest classes have merged"
         return f"{len(group)} classes have merged ({counts_of(group, counts)})"

@@ -99,9 +99,10 @@ def critical_path(
     drops = [(float(within[j]), int(clusters.sizes[j]) - 1, [j]) for j in found]
     between = _Between(problem)
     ceiling = high
-    for order in range(1, clusters.num_clusters):
+    directions = problem.num_directions - int(np.sum(clusters.sizes - 1))
+    for order in range(1, directions + 1):
         if progress is not None:
-            progress(order - 1, clusters.num_clusters - 1)
+            progress(order - 1, directions)
         if between.sign(order, low) <= 0:
             break  # this direction is lost below the search already
         if order == 1 and between.sign(1, high) > 0:
@@ -111,7 +112,7 @@ def critical_path(
             root, ceiling = between.root(order, low, ceiling)
         drops.append((root, 1, []))
     if progress is not None:
-        progress(clusters.num_clusters - 1, clusters.num_clusters - 1)
+        progress(directions, directions)
     return _collect(drops)
 
 

@@ -29,7 +29,8 @@ class SingularPaths:
         Inside each cluster: one value that counts for as many directions as the cluster has classes, less one. NaN for
         a cluster of one class.
     between : (L, J − 1) array
-        Between clusters, the largest first; zero where the direction is lost.
+        Between clusters, the largest first; zero where the direction is lost. (L, J) for squared error, but with a
+        free bias: see :attr:`lopsided.UFM.num_directions`.
     """
 
     solutions: list[Solution]
@@ -85,10 +86,11 @@ def singular_paths(
             progress(len(solutions), len(ascending))
     parts = [_parts(solution) for solution in solutions]
     clusters = problem.clusters.num_clusters
+    directions = problem.num_directions - (problem.num_classes - clusters)
     return SingularPaths(
         solutions,
         np.array([within for within, _ in parts]).reshape(len(parts), clusters),
-        np.array([between for _, between in parts]).reshape(len(parts), clusters - 1),
+        np.array([between for _, between in parts]).reshape(len(parts), directions),
     )
 
 
@@ -102,7 +104,8 @@ def _parts(solution: Solution) -> tuple[Array, Array]:
     within = np.where(clusters.sizes > 1, root * (own - same), np.nan)
     blocks = blocks * np.sqrt(np.outer(clusters.sizes, clusters.sizes))
     np.fill_diagonal(blocks, own + (clusters.sizes - 1) * same)
-    # the smallest is zero: the columns of Z add up to nothing
-    between = np.linalg.svd(root[:, None] * blocks, compute_uv=False)[:-1].astype(np.float64)
-    lost = between <= 1e-9 * root.max()  # rounding of the products above
-    return within, np.where(lost, 0.0, between)
+    directions = solution.problem.num_directions - (geometry.num_classes - clusters.num_clusters)
+    # under a softmax the smallest is zero: the columns of Z add up to nothing
+    between = np.linalg.svd(root[:, None] * blocks, compute_uv=False)[:directions].astype(np.float64)
+    rounding = 1e-9 * root.max()  # of the products above
+    return np.where(within <= rounding, 0.0, within), np.where(between <= rounding, 0.0, between)
