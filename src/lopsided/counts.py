@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,7 +147,7 @@ def class_ranges(classes: Sequence[int]) -> str:
     return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
 
 
-def is_tensor(value: object) -> bool:
+def is_tensor(value: object) -> TypeGuard[Any]:
     """Whether a value is PyTorch's; nothing is loaded to find out, and a PyTorch blocked by an import of None is none.
 
     Examples
