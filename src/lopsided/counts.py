@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -144,6 +145,18 @@ def class_ranges(classes: Sequence[int]) -> str:
             runs.append([index])
     shown = ["–".join(map(str, run)) for run in runs[:MOST_RANGES]]
     return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
+
+
+def is_tensor(value: object) -> TypeGuard[Any]:
+    """Whether a value is PyTorch's; nothing is loaded to find out, and a PyTorch blocked by an import of None is none.
+
+    Examples
+    --------
+    >>> is_tensor([500, 100])
+    False
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _shown(value: Any) -> str:

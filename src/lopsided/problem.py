@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import is_torch_array
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.counts import format_counts, parse_counts
+from lopsided.counts import format_counts, is_tensor, parse_counts
 from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, FocalLoss, Loss, SquaredError
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class UFM:
         if features != "any" and isinstance(loss, SquaredError):
             raise ValueError(f"features must be 'any' where the loss is squared error; got {features!r}")
         device = None
-        if is_torch_array(counts):
+        if is_tensor(counts):
             device, counts = str(counts.device), counts.detach().cpu().numpy()
         settings = {
             "counts": parse_counts(counts),

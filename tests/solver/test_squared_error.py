@@ -278,10 +278,10 @@ def test_bad_losses_are_refused(arguments: dict[str, Any], message: str) -> None
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="^weights must have one number a class, 3 like counts; got 2"):
+    with pytest.raises(ValueError, match=r"^weights must have one number a class, 3 like counts; got 2"):
         lp.UFM("5,4,3", 0.1, loss=lp.SquaredError(weights=[1, 2]))
-    with pytest.raises(ValueError, match="^features must be 'any' where the loss is squared error; got 'relu'"):
+    with pytest.raises(ValueError, match=r"^features must be 'any' where the loss is squared error; got 'relu'"):
         lp.UFM("5,4,3", 0.1, loss=lp.SquaredError(), features="relu")
     model = lp.UFM("5,3", 0.1, bias=False, loss=lp.SquaredError())
-    with pytest.raises(ValueError, match="^bias must be left out or zero"):
+    with pytest.raises(ValueError, match=r"^bias must be left out or zero"):
         lp.certify_logits(model, np.zeros((2, 2)), np.ones(2))

@@ -11,8 +11,9 @@ from typing import Any
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
-from array_api_compat import is_torch_array
 from numpy.typing import NDArray
+
+from lopsided.counts import is_tensor
 
 #: A float64 array of whichever library holds the problem.
 Array = Any
@@ -65,7 +66,9 @@ def backend_on(device: str | None) -> Backend:
             " install it with: pip install 'lopsided[measure]'"
         ) from None
     try:
-        found = torch.zeros(1, dtype=torch.float64, device=device).device
+        probe = torch.zeros(1, dtype=torch.float64, device=device)
+        probe.item()  # a device without memory, such as "meta", holds no numbers
+        found = probe.device
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -76,7 +79,7 @@ def backend_on(device: str | None) -> Backend:
 
 def backend_of(array: Any) -> Backend:
     """Where an array lives: PyTorch's device for a tensor, NumPy for anything else."""
-    return backend_on(str(array.device)) if is_torch_array(array) else NUMPY
+    return backend_on(str(array.device)) if is_tensor(array) else NUMPY
 
 
 def diagonal(matrix: Array) -> Array:

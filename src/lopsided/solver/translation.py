@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lopsided.counts import is_tensor
 from lopsided.losses import ClassTerms, SquaredError
 from lopsided.problem import UFM
 from lopsided.solver.arrays import NUMPY, Array, Backend, backend_of, backend_on
@@ -93,6 +94,8 @@ def certify_logits(problem: UFM, mean_logits: ArrayLike, bias: ArrayLike | None 
 
 
 def _float64(backend: Backend, values: Any) -> Array:
+    if is_tensor(values):
+        values = values.detach()  # a network's logits come with their history
     if backend.device is None:
-        return np.asarray(values, dtype=np.float64)
+        return np.asarray(values.cpu() if is_tensor(values) else values, dtype=np.float64)
     return backend.xp.asarray(values, dtype=backend.xp.float64, device=backend.device)
