@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lopsided as lp
-from lopsided.theory import SingularPaths
+from lopsided.theory import SingularPaths, singular_paths
 
 KNOWN = [
     (("--counts", "500x2,100x2", "--no-bias"), [0.018633900, 0.013541328, 0.008333333]),
@@ -170,3 +170,46 @@ def test_ctrl_c_while_the_figure_is_written_leaves_the_old_one(tmp_path):
     assert (process.returncode, out, err) == (130, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["path.png"]
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("flags", "decays", "ranks"),
+    [
+        # without a bias every class has a direction of its own, lost at √n/N
+        (("--no-bias",), np.sqrt([500, 300, 100]) / 900, [(1, 0), (2, 1), (3, 2)]),
+        ((), None, [(1, 0), (2, 1)]),
+        # the direction that a free bias would take is the weakest, and lost early
+        (("--lambda-b", "0.02"), None, [(1, 0), (2, 1), (3, 2)]),
+    ],
+    ids=["none", "free", "penalised"],
+)
+def test_squared_error_has_one_direction_more_but_with_a_free_bias(call, flags, decays, ranks):
+    arguments = ("path", "--loss", "squared-error", "--counts", "500,300,100", *flags)
+    path = read(call(*arguments, "--values", "--points", "5", "--json"))
+    drops = path["path"]
+    assert [(drop["rank_below"], drop["rank_above"]) for drop in drops] == ranks
+    if decays is not None:
+        assert [drop["lambda_z"] for drop in drops] == pytest.approx(decays, rel=1e-8)
+    for drop in drops:
+        for factor, rank in ((1 - 1e-4, drop["rank_below"]), (1 + 1e-4, drop["rank_above"])):
+            model = lp.UFM(
+                "500,300,100",
+                drop["lambda_z"] * factor,
+                loss=lp.SquaredError(),
+                bias="--no-bias" not in flags,
+                lambda_b=path["lambda_b"] or 0.0,
+            )
+            assert model.solve().geometry.rank == rank
+    for row in path["singular_values"]:
+        assert row["rank"] == len(row["values"])
+    assert f"every class is kept apart: rank {ranks[-1][0]}." in call(*arguments).out
+
+
+def test_squared_error_splits_all_its_singular_values(call):
+    """The parts within and between clusters together are those of the optimum."""
+    model = lp.UFM("500x3,100x2", 1.0, bias=False, loss=lp.SquaredError())
+    for solution in lp.solve_path(model, [0.001, 0.006]):
+        paths = singular_paths(model, [solution.problem.lambda_z])
+        assert paths.between.shape == (1, 2)
+        parts = np.concatenate([np.repeat(paths.within[0], [2, 1]), paths.between[0]])
+        np.testing.assert_allclose(np.sort(parts[parts > 0])[::-1], solution.singular_values, rtol=1e-9)

@@ -197,3 +197,47 @@ def test_focal_loss_says_where_it_is_no_more_than_stationary(call, flags):
     else:
         assert "NOT certified (stationary): at most " in outcome.out
         assert "thresholds bracketed on stationary points" in outcome.out
+
+
+def test_squared_error_sees_one_direction_more(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = ("predict", "--loss", "squared-error", "--counts", "500x5,100x5", "--lambda-z", "0.003")
+    value = read(call(*arguments, "--json"))
+    solution = lp.UFM("500x5,100x5", 0.003, loss=lp.SquaredError()).solve()
+    assert set(value) == KEYS
+    assert (value["objective"], value["status"], value["rank"]) == (solution.objective, "optimal", 9)
+    assert value["thresholds"]["within"] == pytest.approx([np.sqrt(500) / 3000, 1 / 300])
+    np.testing.assert_array_equal(value["mean_logits"], solution.geometry.mean_logits)
+    assert "rank 9 of 9;" in call(*arguments).out
+    assert "rank 10 of 10;" in call(*arguments, "--no-bias").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lost", "merged"),
+    [
+        (("--counts", "900x4,100,50", "--lambda-z", "0.0055"), "4–5", [4, 5]),
+        (("--counts", "500x2,100,50", "--lambda-z", "0.01", "--no-bias", "--loss", "squared-error"), "2–3", [2, 3]),
+    ],
+    ids=["cross-entropy", "squared-error"],
+)
+def test_classes_that_meet_at_the_origin_are_lost_below_any_threshold_known(call, monkeypatch, arguments, lost, merged):
+    monkeypatch.setenv("COLUMNS", "200")
+    value = read(call("predict", *arguments, "--json"))
+    assert value["merged"] == [merged]
+    assert [cluster["collapsed"] for cluster in value["clusters"]] == [False, True, True]
+    assert value["thresholds"]["within"][1:] == [None, None]
+    out = call("predict", *arguments).out
+    assert f"Lost: classes {lost} cannot be told apart; the classes alone in their count part at a lower decay" in out
+    # no row calls a class lost at a decay below the threshold that it shows
+    rows = [line for line in out.splitlines() if line.endswith("lost")]
+    assert len(rows) == 2
+    assert all(f"≤ {value['lambda_z']:g}" in row and "≥ 1" in row for row in rows)
+
+
+def test_a_cluster_that_meets_another_class_at_the_origin_has_its_threshold(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = call("predict", "--counts", "900x4,100,50x3", "--lambda-z", "0.0057").out
+    # below it the cluster is off the origin, and the class there alone
+    assert "Lost: classes 4–7 cannot be told apart; all are kept below λ_z = 0.00183664" in out
+    below = lp.UFM("900x4,100,50x3", 0.00183663).solve()
+    assert (below.status, below.geometry.merged) == ("optimal", [])

@@ -44,7 +44,7 @@ def test_the_table_has_a_row_a_cluster_and_one_for_all(call):
     rows = [line.split() for line in outcome.out.splitlines()]
     assert rows[1] == ["0–4", "500", "0.00743621"]
     assert rows[2] == ["5–9", "100", "0.00332557"]
-    assert rows[3] == ["10", "7", "only", "with", "all"]
+    assert rows[3] == ["10", "7", "see", "path"]
     assert rows[4][:5] == ["all", "11", "N", "=", "3007"]
 
 
@@ -63,3 +63,11 @@ def test_relu_features_say_how_their_thresholds_were_found(call):
     closed = call("thresholds", "--counts", "500x2,100x2", "--no-bias", "--features", "relu")
     assert "tationary" not in closed.out
     assert "0.0161374" in closed.out  # √(500 · 3/4)/1200
+
+
+def test_squared_error_with_weights(call):
+    arguments = ("--loss", "squared-error", "--counts", "500x5,100x5", "--weights", "1x5,3x5", "--no-bias", "--json")
+    value = json.loads(call("thresholds", *arguments).out)["thresholds"]
+    expected = np.array([1, 3]) * np.sqrt([500, 100]) / (5 * 500 + 3 * 5 * 100)
+    assert value["within"] == pytest.approx(expected, rel=1e-12)
+    assert value["complete"] == pytest.approx(expected.max(), rel=1e-12)

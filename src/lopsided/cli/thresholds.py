@@ -57,7 +57,7 @@ def thresholds(
         table.add_row(
             class_ranges(clusters.classes[row]),
             f"{clusters.counts[row]:.0f}",
-            "only with all" if np.isnan(value) else f"{value:.6g}",
+            "see path" if np.isnan(value) else f"{value:.6g}",  # alone in its count: merges at the origin, or with all
         )
     table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
     terminal = console()

@@ -23,7 +23,8 @@ class Thresholds:
     ----------
     within : (J,) array
         For each cluster, in the order of ``problem.clusters``: its class means coincide exactly where λ_z is at or
-        above this value. NaN for a cluster of a single class, which has nothing to merge with.
+        above this value. NaN for a cluster of a single class, which merges
+        with classes of other counts only, at the origin: see :func:`lopsided.theory.critical_path`.
     complete : float
         At or above this λ_z the optimum is Z = 0: the network predicts the same for every input.
     counts : (J,) array
