@@ -4,30 +4,39 @@ Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 """
 
 from lopsided.data import ImbalancedData, load_data, sample_indices
+from lopsided.training.building import NETWORKS, build_network
+from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
-from lopsided.training.networks import NETWORKS, FeatureNetwork, FreeFeatures, MultilayerPerceptron, build_network
+from lopsided.training.losses import DataTerm, loss_module
+from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.recording import Progress
 from lopsided.training.trainer import TrainingResult, train
 
 __all__ = [
     "NETWORKS",
+    "VGG",
+    "DataTerm",
     "Decays",
     "Descent",
     "Evaluation",
     "FeatureNetwork",
     "Finding",
     "FreeFeatures",
+    "HeadedModule",
     "ImbalancedData",
     "MultilayerPerceptron",
     "Progress",
     "RegularisedObjective",
+    "ResNet18",
+    "SmallCNN",
     "TrainingResult",
     "build_network",
     "diagnose",
     "evaluate",
     "load_data",
+    "loss_module",
     "refresh_batch_norm",
     "sample_indices",
     "train",

@@ -1,16 +1,18 @@
-"""Networks that end in a linear layer on features: a perceptron, and the features themselves as parameters."""
+"""Networks that end in a linear layer on features: what they have in common, a perceptron, and free features."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+#: Whether the features that enter the head have either sign, or have passed a ReLU.
+LastFeatures = Literal["linear", "relu"]
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -34,7 +36,18 @@ class FeatureNetwork(nn.Module, ABC):
         return logits
 
 
-class MultilayerPerceptron(FeatureNetwork):
+class BodyAndHead(FeatureNetwork):
+    """A network whose features are what its ``body`` gives."""
+
+    body: nn.Module
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return the (B, d) features of a batch of B inputs."""
+        features: Tensor = self.body(inputs)
+        return features
+
+
+class MultilayerPerceptron(BodyAndHead):
     """Hidden layers with batch norm and ReLU, a feature layer without batch norm, and a linear head.
 
     The feature layer must be free to choose the length of its output, which batch norm there would fix; so the decay
@@ -63,7 +76,7 @@ class MultilayerPerceptron(FeatureNetwork):
         *,
         hidden: Sequence[int],
         dim: int,
-        last_features: Literal["linear", "relu"],
+        last_features: LastFeatures,
         bias: bool,
     ) -> None:
         super().__init__()
@@ -71,16 +84,8 @@ class MultilayerPerceptron(FeatureNetwork):
         for width in hidden:
             layers += [nn.Linear(num_inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
             num_inputs = width
-        layers.append(nn.Linear(num_inputs, dim))
-        if last_features == "relu":
-            layers.append(nn.ReLU())
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*layers, *feature_layer(num_inputs, dim, last_features))
         self.head = nn.Linear(dim, num_classes, bias=bias)
-
-    def features(self, inputs: Tensor) -> Tensor:
-        """Return the (B, d) features of a batch of B inputs."""
-        features: Tensor = self.body(inputs)
-        return features
 
 
 class FreeFeatures(FeatureNetwork):
@@ -126,11 +131,11 @@ class FreeFeatures(FeatureNetwork):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        width = _checked_dim(num_classes if dim is None else dim, num_classes)
+        width = checked_dim(num_classes if dim is None else dim, num_classes)
         generator = torch.Generator().manual_seed(seed)
         deviation = scale / math.sqrt(width)
         self.table = nn.Parameter(deviation * torch.randn(num_samples, width, generator=generator))
-        self.head = _seeded(lambda: nn.Linear(width, num_classes, bias=bias), seed)
+        self.head = seeded(lambda: nn.Linear(width, num_classes, bias=bias), seed)
         with torch.no_grad():
             self.head.weight.copy_(deviation * torch.randn(num_classes, width, generator=generator))
             if self.head.bias is not None:
@@ -141,69 +146,16 @@ class FreeFeatures(FeatureNetwork):
         return self.table[inputs]
 
 
-def build_network(
-    name: str,
-    input_shape: Sequence[int],
-    num_classes: int,
-    *,
-    dim: int = 32,
-    hidden: Sequence[int] = (256, 256),
-    last_features: Literal["linear", "relu"] = "linear",
-    bias: bool = True,
-    seed: int = 0,
-) -> FeatureNetwork:
-    """Build a network by name.
-
-    Parameters
-    ----------
-    name : {"mlp"}
-        ``"mlp"``: a :class:`MultilayerPerceptron`.
-    input_shape : sequence of int
-        Shape of one input; ``ImbalancedData.input_shape``.
-    num_classes : int
-        Number of classes K.
-    dim : int, default 32
-        Width d of the features, at least K.
-    hidden : sequence of int, default (256, 256)
-        Widths of the hidden layers.
-    last_features : {"linear", "relu"}, default "linear"
-        Whether the features pass a ReLU. The model's features are of either sign: "linear".
-    bias : bool, default True
-        Whether the head has a bias.
-    seed : int, default 0
-        Decides the initial weights; the global random state is left as it was.
-
-    Returns
-    -------
-    FeatureNetwork
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule; an unknown name is answered with the known ones.
-
-    Examples
-    --------
-    >>> network = build_network("mlp", (1, 8, 8), 10, hidden=(64,))
-    >>> network.features(torch.zeros(5, 1, 8, 8)).shape, network.head
-    (torch.Size([5, 32]), Linear(in_features=32, out_features=10, bias=True))
-    """
-    if name not in _NETWORKS:
-        raise ValueError(f"network must be one of the known networks: {', '.join(_NETWORKS)}; got {name!r}")
-    if last_features not in ("linear", "relu"):
-        raise ValueError(f"last_features must be 'linear' or 'relu'; got {last_features!r}")
-    if not all(isinstance(width, int) and width > 0 for width in hidden):
-        raise ValueError(f"hidden must be widths of at least 1, one a hidden layer; got {tuple(hidden)}")
-    settings: dict[str, Any] = {
-        "hidden": tuple(hidden),
-        "dim": _checked_dim(dim, num_classes),
-        "last_features": last_features,
-        "bias": bias,
-    }
-    return _seeded(lambda: _NETWORKS[name](math.prod(input_shape), num_classes, **settings), seed)
+def feature_layer(width: int, dim: int, last_features: LastFeatures) -> list[nn.Module]:
+    """Layers that turn ``width`` numbers into d features, linear or positive."""
+    layers: list[nn.Module] = [nn.Linear(width, dim)]
+    if last_features == "relu":
+        layers.append(nn.ReLU())
+    return layers
 
 
-def _checked_dim(dim: int, num_classes: int) -> int:
+def checked_dim(dim: int, num_classes: int) -> int:
+    """Return the width of the features, refused below K, where the model is not convex in the logits."""
     if dim < num_classes:
         raise ValueError(
             f"dim must be at least the number of classes, {num_classes}, for the prediction to apply; got {dim}"
@@ -211,14 +163,8 @@ def _checked_dim(dim: int, num_classes: int) -> int:
     return dim
 
 
-def _seeded(build: Callable[[], Module], seed: int) -> Module:
+def seeded(build: Callable[[], Module], seed: int) -> Module:
     """Build with torch's initialisers, which know only the global random state, and put that state back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
-
-
-_NETWORKS: dict[str, Callable[..., FeatureNetwork]] = {"mlp": MultilayerPerceptron}
-
-#: Names that :func:`build_network` knows.
-NETWORKS = tuple(_NETWORKS)

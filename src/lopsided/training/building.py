@@ -1,0 +1,120 @@
+"""Networks by name: ours, and anyone's module with a linear head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lopsided.data.factories import import_factory, is_factory
+from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
+from lopsided.training.networks import FeatureNetwork, LastFeatures, MultilayerPerceptron, checked_dim, seeded
+
+#: Names that :func:`build_network` knows.
+NETWORKS = ("mlp", "cnn", "resnet18", *VGG_LAYERS)
+
+#: Widths of the hidden layers, and of the features, where none are given.
+_HIDDEN = {"mlp": (256, 256), "cnn": (32, 64, 128)}
+_DIM = 32
+
+
+def build_network(
+    name: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    dim: int | None = None,
+    hidden: Sequence[int] | None = None,
+    last_features: LastFeatures = "linear",
+    bias: bool = True,
+    seed: int = 0,
+) -> FeatureNetwork:
+    """Build a network by name.
+
+    Parameters
+    ----------
+    name : {"mlp", "cnn", "resnet18", "vgg11", "vgg13"} or "MODULE:FACTORY"
+        ``"mlp"``: a :class:`MultilayerPerceptron`. ``"cnn"``: a few convolutions of stride 2. ``"resnet18"``: with the
+        3×3 stem for small images. ``"vgg11"``, ``"vgg13"``: with batch norm and one linear head. Else
+        ``FACTORY(input_shape, num_classes)``, imported from MODULE, gives a ``torch.nn.Module`` that ends in a
+        ``torch.nn.Linear``; every other setting is its own affair.
+    input_shape : sequence of int
+        Shape of one input; ``ImbalancedData.input_shape``. Convolutional networks take (channels, height, width).
+    num_classes : int
+        Number of classes K.
+    dim : int, optional
+        Width d of the features, at least K. By default 32 for "mlp" and "cnn" and the published 512 for the others,
+        which get one more linear layer for another width.
+    hidden : sequence of int, optional
+        Widths of the hidden layers of "mlp", by default (256, 256), or channels of the convolutions of "cnn", by
+        default (32, 64, 128).
+    last_features : {"linear", "relu"}, default "linear"
+        Whether the features pass a ReLU. The model's features are of either sign: "linear". Published ResNets and VGGs
+        have "relu".
+    bias : bool, default True
+        Whether the head has a bias.
+    seed : int, default 0
+        Decides the initial weights; the global random state is left as it was.
+
+    Returns
+    -------
+    FeatureNetwork
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule; an unknown name is answered with the known ones.
+
+    Examples
+    --------
+    >>> network = build_network("mlp", (1, 8, 8), 10, hidden=(64,))
+    >>> network.features(torch.zeros(5, 1, 8, 8)).shape, network.head
+    (torch.Size([5, 32]), Linear(in_features=32, out_features=10, bias=True))
+    """
+    if last_features not in ("linear", "relu"):
+        raise ValueError(f"last_features must be 'linear' or 'relu'; got {last_features!r}")
+    if is_factory(name):
+        if (dim, hidden, last_features, bias) != (None, None, "linear", True):
+            raise ValueError(
+                f"network {name!r} decides by itself on dim, hidden, last_features and bias; leave them out"
+            )
+        return seeded(lambda: _own(name, tuple(input_shape), num_classes), seed)
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY; got {name!r}")
+    if hidden is not None and name not in _HIDDEN:
+        raise ValueError(f"hidden must be left out: the widths of {name} are fixed; got {tuple(hidden)}")
+    widths = _HIDDEN.get(name, ()) if hidden is None else tuple(hidden)
+    if not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(f"hidden must be widths of at least 1, one a hidden layer; got {widths}")
+    if name != "mlp" and len(input_shape) != 3:
+        raise ValueError(f"network {name!r} takes images (channels, height, width); got inputs of {tuple(input_shape)}")
+    default = _DIM if name in _HIDDEN else WIDTH
+    settings: dict[str, Any] = {
+        "dim": checked_dim(default if dim is None else dim, num_classes),
+        "last_features": last_features,
+        "bias": bias,
+    }
+
+    def build() -> FeatureNetwork:
+        if name == "mlp":
+            return MultilayerPerceptron(math.prod(input_shape), num_classes, hidden=widths, **settings)
+        if name == "cnn":
+            return SmallCNN(input_shape[0], num_classes, hidden=widths, **settings)
+        if name == "resnet18":
+            return ResNet18(input_shape[0], num_classes, **settings)
+        return VGG(name, input_shape[0], num_classes, **settings)
+
+    return seeded(build, seed)
+
+
+def _own(name: str, input_shape: tuple[int, ...], num_classes: int) -> FeatureNetwork:
+    module = import_factory(name, "network")(input_shape, num_classes)
+    if isinstance(module, FeatureNetwork):
+        return module
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"network {name!r} must give a torch.nn.Module; got {type(module).__name__}")
+    generator = torch.Generator().manual_seed(0)
+    return HeadedModule(module, num_classes, torch.randn(2, *input_shape, generator=generator))
