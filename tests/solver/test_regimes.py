@@ -57,6 +57,38 @@ def test_rank_falls_through_the_critical_decays() -> None:
         assert ranks == [below, above]
 
 
+@pytest.mark.parametrize("loss", [lp.CrossEntropy(), lp.SquaredError()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("counts", ["500,300,200,100", "900x4,100,50", "900,500x2,300,100x3,30"])
+def test_next_to_a_critical_decay(counts: str, mode: str, loss: lp.CrossEntropy | lp.SquaredError) -> None:
+    """Where a singular value is all but zero, or a dual slack: certified in a few steps.
+
+    A relative distance δ moves the objective by δ² only, so that nearer than 1e-6 no gap tells the two ranks apart.
+    """
+    model = lp.UFM(counts, 1.0, loss=loss, **MODES[mode])
+    path = model.critical_path()
+    assert len(path) >= 3
+    for drop in path:
+        ranks = (drop.rank_below, drop.rank_above)
+        for offset in (1e-8, 1e-7, 1e-6, 1e-5):
+            for factor, rank in ((1 - offset, drop.rank_below), (1 + offset, drop.rank_above)):
+                solution = model.with_lambda_z(drop.lambda_z * factor).solve()
+                assert solution.status == "optimal"
+                assert solution.iterations <= 25
+                assert solution.geometry.rank == rank or (offset < 1e-6 and solution.geometry.rank in ranks)
+
+
+@pytest.mark.parametrize("offset", [1e-8, 1e-7, 1e-6])
+def test_next_to_a_critical_decay_of_many_clusters(offset: float) -> None:
+    """85 clusters; where the rank falls from 9 to 8 was found by halving the interval to float64."""
+    counts = np.round(500 * 0.01 ** (np.arange(100) / 99))
+    for side, rank in ((-1, 9), (1, 8)):
+        solution = lp.UFM(counts, 0.0016750766837054682 * (1 + side * offset), lambda_b=0.02).solve()
+        assert solution.status == "optimal"
+        assert solution.iterations <= 25
+        assert solution.geometry.rank == rank
+
+
 @pytest.mark.parametrize(
     ("counts", "lambda_z"),
     [
