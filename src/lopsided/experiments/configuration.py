@@ -1,0 +1,343 @@
+"""One training run, stated: what decides its numbers, each with its rule; and the seed and name that follow from it.
+
+Read without torch. TOML files of many runs are :mod:`lopsided.experiments.grids`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from lopsided.counts import format_counts, parse_counts, parse_terms
+from lopsided.problem import UFM
+
+#: Hexadecimal digits of a run's name; two of a million runs share one with a chance below 1e-7.
+_DIGEST_LENGTH = 16
+#: Seeds are below this, which every generator takes.
+_SEEDS = 2**32
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value must be: in words, from a file, and from the text of an option."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    from_text: Callable[[str], Any] = str
+    tidy: Callable[[Any], Any] = lambda value: value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(text: str) -> float | str:
+    """A number, or the text itself, which the rule then names."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _whole(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _above(low: float) -> Kind:
+    words = f"a finite number above {low:g}"
+    return Kind(words, lambda value: _is_number(value) and value > low, _number, float)
+
+
+def _whole_from(low: int) -> Kind:
+    return Kind(
+        f"a whole number of at least {low}", lambda value: _is_whole(value) and low <= value < _SEEDS, _whole, int
+    )
+
+
+def _between(words: str, holds: Callable[[float], bool]) -> Kind:
+    return Kind(f"a number in {words}", lambda value: _is_number(value) and holds(value), _number, float)
+
+
+def _one_of(*names: str) -> Kind:
+    return Kind(f"one of: {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
+
+
+_TEXT = Kind("a name", lambda value: isinstance(value, str) and bool(value.strip()))
+_FLAG = Kind(
+    "true or false",
+    lambda value: isinstance(value, bool),
+    lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
+_WIDTHS = Kind(
+    "a list of whole numbers of at least 1, such as [128, 128]",
+    lambda value: isinstance(value, (list, tuple)) and all(_is_whole(width) and width > 0 for width in value),
+    lambda text: [_whole(part.strip("[] ")) for part in text.split(",") if part.strip("[] ")],
+    tuple,
+)
+_COUNTS = Kind(
+    "counts such as '150x5,30x5'",
+    lambda value: isinstance(value, (str, list, tuple)),
+    tidy=lambda value: format_counts(parse_counts(value)),
+)
+
+
+_PER_CLASS = Kind(
+    "one number a class, such as '1x5,5x5'",
+    lambda value: isinstance(value, str) or (isinstance(value, (list, tuple)) and all(map(_is_number, value))),
+)
+_NUMBER = Kind("a finite number", _is_number, _number, float)
+
+
+def _setting(kind: Kind, help: str, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything that decides the numbers of one training run.
+
+    Attributes
+    ----------
+    data, counts : str
+        Name of the data set, and samples in each class.
+    network, hidden, dim, features, bias
+        What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
+        ``"relu"``.
+    lambda_z, decay_ratio : float
+        λ_w = decay_ratio · λ_z and λ_h = λ_z / decay_ratio; or give ``lambda_w`` and ``lambda_h`` themselves.
+    lambda_b : float
+        Decay of the bias; 0 leaves it free.
+    loss, weights, reduction, label_smoothing, logit_adjustment, margins, scales, scale_by, gamma
+        The loss by name, and its settings; see :mod:`lopsided.losses`.
+    epochs, batch_size, optimizer, learning_rate, momentum, ramp, ramp_start
+        The descent; see :func:`lopsided.training.train`.
+    seed : int
+        Which repetition this is. The seed of the generators is :attr:`derived_seed`.
+
+    Raises
+    ------
+    ValueError
+        If a setting breaks its rule: one line with the key, the rule and the value.
+
+    Examples
+    --------
+    >>> run = Configuration(data="digits", counts="150x5,30x5", lambda_z=0.003)
+    >>> run.decays
+    {'lambda_w': 0.03, 'lambda_h': 0.0003, 'lambda_b': 0.0}
+    >>> run.digest, run.derived_seed
+    ('e5dcccb7e7241509', 2313393984)
+    """
+
+    data: str = _setting(_TEXT, "Name of the data set: digits (embedded) or fashion-mnist.")
+    counts: str = _setting(_COUNTS, "Samples in each class, such as 150x5,30x5.")
+    network: str = _setting(_TEXT, "The kind of network.", "mlp")
+    hidden: tuple[int, ...] | None = _setting(
+        _WIDTHS, "Widths of the hidden layers, such as 128,128; the network's own by default.", None
+    )
+    dim: int | None = _setting(_whole_from(2), "Width of the features; the network's own by default.", None)
+    features: str = _setting(_one_of("linear", "relu"), "linear, or relu: features that end in a ReLU.", "linear")
+    bias: bool = _setting(_FLAG, "Whether the last layer has a bias: true or false.", True)
+    lambda_z: float | None = _setting(_above(0), "Decay of the mean logits, √(λ_w λ_h).", None)
+    decay_ratio: float = _setting(_above(0), "λ_w / λ_z = λ_z / λ_h, where lambda_z alone is given.", 10.0)
+    lambda_w: float | None = _setting(_above(0), "Decay of the classifier, as PyTorch's weight_decay.", None)
+    lambda_h: float | None = _setting(_above(0), "Decay of the features, (λ_h/2)·Σ‖h‖² over all samples.", None)
+    lambda_b: float = _setting(
+        _between("[0, ∞)", lambda value: value >= 0), "Decay of the bias; 0 leaves the bias free.", 0.0
+    )
+    loss: str = _setting(_one_of(*LOSSES), f"The loss, one of: {', '.join(LOSSES)}.", "cross-entropy")
+    weights: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: weight of each class.", None)
+    reduction: str | None = _setting(_TEXT, "Of the loss: mean divides by the sum of the weights, samples by N.", None)
+    label_smoothing: float | None = _setting(_NUMBER, "Of the loss: share of labels spread over all classes.", None)
+    logit_adjustment: float | None = _setting(_NUMBER, "Of the loss: τ in τ log(n_j/N), added to the logits.", None)
+    margins: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: margin of each class (LDAM).", None)
+    scales: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: factor of each class on logits.", None)
+    scale_by: str | None = _setting(_TEXT, "Of the loss: whether a logit or a label chooses its factor.", None)
+    gamma: float | None = _setting(_NUMBER, "Of the loss: γ of focal loss.", None)
+    epochs: int = _setting(_whole_from(1), "Passes through the data.", 400)
+    batch_size: int = _setting(_whole_from(2), "Largest number of samples in a batch.", 300)
+    optimizer: str = _setting(_one_of("adam", "sgd"), "How steps are taken: adam or sgd.", "adam")
+    learning_rate: float = _setting(_above(0), "Length of the steps, at the start.", 0.01)
+    momentum: float = _setting(_between("[0, 1)", lambda value: 0 <= value < 1), "Momentum of sgd.", 0.9)
+    ramp: float = _setting(
+        _between("[0, 1)", lambda value: 0 <= value < 1), "Share of the steps over which the decays are raised.", 0.4
+    )
+    ramp_start: float = _setting(
+        _between("(0, 1]", lambda value: 0 < value <= 1), "Factor on the decays at the first step.", 0.03
+    )
+    seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is None and entry.default is None:
+                continue
+            kind: Kind = entry.metadata["kind"]
+            if not kind.holds(value):
+                raise ValueError(f"{entry.name} must be {kind.words}; got {value!r}")
+            object.__setattr__(self, entry.name, kind.tidy(value))
+        for name in ("weights", "margins", "scales"):
+            if (value := getattr(self, name)) is not None:
+                terms = parse_terms(value, name, _PER_CLASS.words) if isinstance(value, str) else value
+                object.__setattr__(self, name, tuple(map(float, terms)))
+        if self.dim is not None and self.dim < self.model.num_classes:
+            raise ValueError(
+                f"dim must be at least the number of classes, {self.model.num_classes}, for the prediction to apply;"
+                f" got {self.dim}"
+            )
+
+    @cached_property
+    def model(self) -> UFM:
+        """The model whose optimum predicts this run."""
+        lambda_w = self.lambda_w
+        if self.lambda_z is not None and self.lambda_w is None and self.lambda_h is None:
+            lambda_w = self.decay_ratio * self.lambda_z
+        return UFM(
+            self.counts,
+            self.lambda_z,
+            lambda_w=lambda_w,
+            lambda_h=self.lambda_h,
+            lambda_b=self.lambda_b,
+            bias=self.bias,
+            loss=self._stated_loss(),
+            features="relu" if self.features == "relu" else "any",
+        )
+
+    def _stated_loss(self) -> Loss:
+        kind = LOSSES[self.loss]
+        known = {entry.name for entry in fields(kind) if entry.init}
+        stated = {name: getattr(self, name) for name in LOSS_SETTINGS if getattr(self, name) is not None}
+        for name, value in stated.items():
+            if name not in known:
+                raise ValueError(f"{name} must be left out with loss {self.loss!r}, which has none; got {value!r}")
+        return kind(**stated)
+
+    @property
+    def decays(self) -> dict[str, float]:
+        """λ_w, λ_h and λ_b, as ``train`` takes them."""
+        return {name: getattr(self.model, name) for name in ("lambda_w", "lambda_h", "lambda_b")}
+
+    @property
+    def descent(self) -> dict[str, Any]:
+        """The settings of the descent, as ``train`` takes them."""
+        names = ("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "ramp", "ramp_start")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every key with its value."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @property
+    def canonical(self) -> str:
+        """The settings as one line of JSON that is the same for the same run, whatever made it.
+
+        Keys are sorted. A key at its default is left out, so that keys which later versions add leave old runs as they
+        are; a default, once given, must therefore stay.
+        """
+        stated = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        kept = {entry.name: stated[entry.name] for entry in fields(self) if stated[entry.name] != entry.default}
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """Name of the run: the beginning of the SHA-256 of its canonical settings."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+    @property
+    def derived_seed(self) -> int:
+        """The seed of samples, initial weights and order: below 2³², hashed from the settings, ``seed`` among them.
+
+        Two runs that differ in any setting start from unrelated states, and a run starts from the same one wherever and
+        whenever it is made.
+        """
+        content = f"seed {self.canonical}".encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
+
+    def replace(self, **changes: Any) -> Configuration:
+        """The same run with other settings."""
+        return dataclasses.replace(self, **changes)
+
+
+#: The keys that are settings of a loss, under the names of :mod:`lopsided.losses`.
+LOSS_SETTINGS = tuple(dict.fromkeys(entry.name for kind in LOSSES.values() for entry in fields(kind) if entry.init))
+#: Every key of a run.
+KEYS = tuple(entry.name for entry in fields(Configuration))
+
+
+def check_key(name: str, known: tuple[str, ...] = KEYS) -> None:
+    """Refuse a key that does not exist, naming the nearest one.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is not among ``known``.
+
+    Examples
+    --------
+    >>> check_key("lamda_z")
+    Traceback (most recent call last):
+    ...
+    ValueError: key 'lamda_z' does not exist; the nearest is 'lambda_z'
+    """
+    if name not in known:
+        (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise ValueError(f"key {name!r} does not exist; the nearest is {nearest!r}")
+
+
+def configure(settings: Mapping[str, Any]) -> Configuration:
+    """A configuration from the keys and values of a file.
+
+    Parameters
+    ----------
+    settings : mapping
+        Keys of :class:`Configuration`.
+
+    Returns
+    -------
+    Configuration
+
+    Raises
+    ------
+    ValueError
+        If a key does not exist (the nearest is named) or is missing, or a value breaks its rule.
+
+    Examples
+    --------
+    >>> configure({"data": "digits", "counts": "30x2", "lambda_z": -1})
+    Traceback (most recent call last):
+    ...
+    ValueError: lambda_z must be a finite number above 0; got -1
+    """
+    for name in settings:
+        check_key(name)
+    for entry in fields(Configuration):
+        if entry.default is dataclasses.MISSING and entry.name not in settings:
+            raise ValueError(f"{entry.name} must be given: {entry.metadata['help'].rstrip('.')}; got nothing")
+    return Configuration(**settings)
+
+
+def read_setting(name: str, text: str) -> Any:
+    """The value of a key from the text of an option; whether it keeps its rule is for :class:`Configuration` to say.
+
+    Examples
+    --------
+    >>> read_setting("hidden", "64,64"), read_setting("epochs", "20"), read_setting("lambda_z", "small")
+    ([64, 64], 20, 'small')
+    """
+    check_key(name)
+    kind: Kind = next(entry for entry in fields(Configuration) if entry.name == name).metadata["kind"]
+    return kind.from_text(text)

@@ -1,0 +1,213 @@
+"""One configuration carried out: data, prediction, training, measurement; and the row that tells of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lopsided.data import ImbalancedData, load_data
+from lopsided.experiments.configuration import Configuration
+from lopsided.experiments.provenance import describe_machine, source_commit
+from lopsided.experiments.record import Run, plain
+from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Geometry
+
+if TYPE_CHECKING:
+    from lopsided.solver import Solution
+    from lopsided.training import TrainingResult
+
+#: Called as ``progress(epochs done, epochs planned)`` after every epoch.
+RunProgress = Callable[[int, int], None]
+
+
+def require_training() -> None:
+    """Make sure that what trains networks is installed, without loading it.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    for package in ("torch", "lightning"):
+        if find_spec(package) is None:
+            raise ValueError(
+                f"data cannot be trained on, since {package} is not installed; pip install 'lopsided[train]'"
+            )
+
+
+def perform(
+    configuration: Configuration,
+    *,
+    data_folder: str | Path | None = None,
+    accelerator: str = "auto",
+    progress: RunProgress | None = None,
+) -> tuple[Run, dict[str, Any]]:
+    """Carry out one configuration.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    data_folder : str or Path, optional
+        Where the files of the data set are.
+    accelerator : str, default "auto"
+        "cpu", "gpu", or what is there.
+    progress : callable, optional
+        Called after every epoch.
+
+    Returns
+    -------
+    run : Run
+        Named by the configuration's digest.
+    row : dict
+        Flat but for lists: ``digest``, ``outcome``, every setting, ``derived_seed``, what was predicted
+        (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…`` and ``version_…``.
+    """
+    from lopsided.training import build_network, diagnose, train
+
+    started = time.perf_counter()
+    seed = configuration.derived_seed
+    samples = load_data(configuration.data, configuration.counts, seed=seed, root=data_folder)
+    chosen = {name: getattr(configuration, name) for name in ("dim", "hidden")}
+    network = build_network(
+        configuration.network,
+        samples.input_shape,
+        samples.num_classes,
+        **{name: value for name, value in chosen.items() if value is not None},
+        last_features=configuration.features,  # type: ignore[arg-type]
+        bias=configuration.bias,
+        seed=seed,
+    )
+    result = train(
+        network,
+        samples,
+        **configuration.decays,
+        **configuration.descent,
+        seed=seed,
+        accelerator=accelerator,
+        progress=None if progress is None else lambda done, planned, _: progress(done, planned),
+    )
+    solution = configuration.model.solve()
+    findings = diagnose(
+        result.history,
+        predicted=solution.geometry,
+        measured=result.geometry,
+        optimum=float(solution.objective) if solution.status == "optimal" else None,
+    )
+    settings = {**configuration.settings, **configuration.decays, "derived_seed": seed}
+    run = assemble_run(configuration.digest, settings, samples, solution, result, [str(entry) for entry in findings])
+    codes = [entry.code for entry in findings]
+    row = {
+        "digest": configuration.digest,
+        "outcome": "diverged" if "loss-not-finite" in codes else "trained",
+        **settings,
+        "lambda_z": configuration.model.lambda_z,
+        "findings": codes,
+        **_outcome(run, samples),
+        "seconds": time.perf_counter() - started,
+        "commit": source_commit(),
+        **{f"machine_{name}": value for name, value in describe_machine().items()},
+        **{f"version_{name}": value for name, value in run.versions.items()},
+    }
+    return run, plain(row, "row")
+
+
+def assemble_run(
+    name: str,
+    settings: Mapping[str, Any],
+    samples: ImbalancedData,
+    solution: Solution,
+    result: TrainingResult,
+    findings: list[str],
+) -> Run:
+    """A prediction and a trained network as one run, to be stored."""
+    return Run(
+        name=name,
+        settings={**settings, "counts": samples.counts, "class_names": samples.class_names},
+        predicted=solution.geometry,
+        measured=result.geometry,
+        certificate={key: getattr(solution, key) for key in ("objective", "gap", "status", "message")},
+        measures={**result.measures, "train_accuracy": result.train_accuracy},
+        history=result.history,
+        findings=findings,
+    )
+
+
+@contextlib.contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Keep torch to some threads.
+
+    One is best for steps of a millisecond, which gain little from more; and on busy cores wait for each other.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def rarest_classes(counts: np.ndarray[Any, Any]) -> list[int]:
+    """Indices of the classes with the smallest count.
+
+    Examples
+    --------
+    >>> rarest_classes(np.array([5, 5, 1, 1])), rarest_classes(np.array([5, 5]))
+    ([2, 3], [0, 1])
+    """
+    return [int(index) for index in np.flatnonzero(counts == np.min(counts))]
+
+
+def mean_cosine(geometry: Geometry, classes: list[int]) -> float:
+    """Mean cosine between the mean logits of different classes of a group; 1 where all of them have merged.
+
+    NaN where fewer than two of them have mean logits longer than ``MERGE_ABSOLUTE_TOLERANCE``: what is nearly zero has
+    no direction that would mean something.
+
+    Examples
+    --------
+    >>> simplex = Geometry([5, 5, 5], np.eye(3) - 1 / 3, np.eye(3))
+    >>> round(mean_cosine(simplex, [0, 1]), 6)
+    -0.5
+    """
+    logits = geometry.mean_logits[classes]
+    norms = np.linalg.norm(logits, axis=1)
+    kept = norms > MERGE_ABSOLUTE_TOLERANCE
+    if kept.sum() < 2:
+        return math.nan
+    directions = logits[kept] / norms[kept, None]
+    number = len(directions)
+    return float((np.sum(directions @ directions.T) - number) / (number * (number - 1)))
+
+
+def _outcome(run: Run, samples: ImbalancedData) -> dict[str, Any]:
+    """The numbers of a run that are worth a column."""
+    from lopsided.metrics import minority_spread
+
+    rare = rarest_classes(samples.counts)
+    columns: dict[str, Any] = {
+        "num_samples": samples.num_samples,
+        "epochs_done": run.history[-1]["epoch"],
+        "objective": run.history[-1]["objective"],
+        "predicted_objective": run.certificate["objective"],
+        "gap": run.certificate["gap"],
+        "status": run.certificate["status"],
+        "same_rank": run.comparison.same_rank,
+        "same_merged": run.comparison.same_merged,
+        "mean_logits_error": run.comparison["mean_logits"].relative_error,
+        "bias_error": run.comparison["bias"].relative_error,
+        "rare_cosine": mean_cosine(run.measured, rare),
+        "predicted_rare_cosine": mean_cosine(run.predicted, rare),
+        "predicted_minority_spread": minority_spread(run.predicted),
+        "predicted_rank": run.predicted.rank,
+        "predicted_merged": run.predicted.merged,
+    }
+    taken = ("num_classes", "num_samples", "counts")
+    return columns | {name: value for name, value in run.measures.items() if name not in taken}

@@ -1,0 +1,294 @@
+"""Many runs, each done once, whatever interrupts: on all cores of this machine, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lopsided.data.sources import SOURCES
+from lopsided.experiments.configuration import Configuration
+from lopsided.experiments.execution import perform, require_training, torch_threads
+from lopsided.experiments.files import writable_folder, write_atomically
+from lopsided.experiments.record import Run
+
+#: The folder of the runs within that of a sweep, and the table of all.
+RUNS, ROWS = "runs", "rows.jsonl"
+#: A run is done when this file is in its folder: it is written last.
+ROW = "row.json"
+_LOCK = ".lock"
+#: Seconds to wait for the answer of a Dask scheduler.
+_PATIENCE = "20s"
+
+#: Called as ``progress(runs done, runs in all)``.
+SweepProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep did.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        One a run, in the order of the configurations; see :func:`lopsided.experiments.execution.perform`.
+    table : Path
+        The file of JSON lines that holds them.
+    found : int
+        Runs that were there before.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    table: Path
+    found: int
+
+    def runs(self) -> list[Run]:
+        """The stored runs, in the order of the rows."""
+        return [Run.load(run_folder(self.table.parent, row["digest"])) for row in self.rows]
+
+
+def run_sweep(
+    configurations: Sequence[Configuration],
+    output: str | Path,
+    *,
+    jobs: int = 0,
+    scheduler: str | None = None,
+    data_folder: str | Path | None = None,
+    accelerator: str = "auto",
+    progress: SweepProgress | None = None,
+) -> Sweep:
+    """Carry out the runs that are not yet done, and collect the rows of all.
+
+    Each run has a folder ``runs/DIGEST`` with the stored run and, written last, ``row.json``: what has one is done and
+    is not repeated, whatever ended the sweep; anything else in there is discarded. Several sweeps may share a folder.
+
+    Parameters
+    ----------
+    configurations : sequence of Configuration
+    output : str or Path
+        The folder; with a scheduler one that its workers see under the same path.
+    jobs : int, default 0
+        Runs at a time on this machine, each on one thread; 0: one a core.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers take the runs instead.
+    data_folder : str or Path, optional
+        Where the files of the data set are.
+    accelerator : str, default "auto"
+        "cpu", "gpu", or what is there.
+    progress : callable, optional
+        Called at the start and after every run.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError
+        If data are missing or too few, the folder cannot be written, the scheduler does not answer, or what is needed
+        is not installed; all found out before the first run.
+    OSError
+        If a run cannot be stored, as on a full disk. Finished runs are whole, and the same call goes on from there.
+    """
+    require_training()
+    if jobs < 0:
+        raise ValueError(f"jobs must be a whole number of at least 0 (0: one run a core); got {jobs}")
+    if scheduler is None and find_spec("joblib") is None:
+        raise ValueError(
+            "jobs cannot be run side by side, since joblib is not installed; pip install 'lopsided[train]'"
+        )
+    if scheduler is not None and find_spec("distributed") is None:
+        raise ValueError("scheduler needs Dask, which is not installed; pip install 'lopsided[cluster]'")
+    check_data(configurations, data_folder)
+    root = writable_folder(output).resolve()
+    missing = [entry for entry in configurations if read_row(root, entry.digest) is None]
+    work = partial(_work, root=root, data_folder=data_folder, accelerator=accelerator)
+    done = found = len(configurations) - len(missing)
+    if progress is not None:
+        progress(done, len(configurations))
+    try:
+        if missing:
+            for _ in _parallel(work, missing, jobs, scheduler):
+                done += 1
+                if progress is not None:
+                    progress(done, len(configurations))
+    finally:
+        table = collect_rows(root)
+    rows = [read_row(root, entry.digest) for entry in configurations]
+    if any(row is None for row in rows):
+        raise ValueError(
+            f"output must be a folder that the workers see under the same path; got {str(root)!r}, in which"
+            f" {sum(row is None for row in rows)} runs left nothing"
+        )
+    return Sweep(tuple(row for row in rows if row is not None), table, found)
+
+
+def run_folder(root: str | Path, digest: str) -> Path:
+    """The folder of one run within that of the sweep."""
+    return Path(root) / RUNS / digest
+
+
+def read_row(root: str | Path, digest: str) -> dict[str, Any] | None:
+    """The row of a run, if it is done; a file that is half there counts as none.
+
+    Examples
+    --------
+    >>> read_row("nowhere", "9e1cd1a6b9b7a4a6") is None
+    True
+    """
+    try:
+        row = json.loads((run_folder(root, digest) / ROW).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) and row.get("digest") == digest else None
+
+
+def collect_rows(root: str | Path) -> Path:
+    """Write the rows of all finished runs of a folder into its table, those of other sweeps too, sorted by digest.
+
+    Returns
+    -------
+    Path
+        ``rows.jsonl``, one JSON object a line.
+    """
+    folders = sorted(path.parent.name for path in Path(root, RUNS).glob(f"*/{ROW}"))
+    rows = [row for digest in folders if (row := read_row(root, digest)) is not None]
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    return write_atomically(Path(root) / ROWS, text)
+
+
+def check_data(configurations: Sequence[Configuration], data_folder: str | Path | None) -> None:
+    """Make sure that every data set is there and has as many samples as are asked for, without loading torch.
+
+    Raises
+    ------
+    ValueError
+        If not; where files are missing, with the way to get them.
+    """
+    available = {name: samples_a_class(name, data_folder) for name in {entry.data for entry in configurations}}
+    for entry in configurations:
+        there, wanted = available[entry.data], entry.model.counts
+        if len(wanted) > len(there):
+            raise ValueError(f"counts must name at most the {len(there)} classes of {entry.data}; got {entry.counts}")
+        if np.any(wanted > there[: len(wanted)]):
+            index = int(np.argmax(wanted > there[: len(wanted)]))
+            raise ValueError(
+                f"counts must be at most the training samples that {entry.data} has, {there[index]} for class {index};"
+                f" got {wanted[index]} in {entry.counts}"
+            )
+
+
+def samples_a_class(data: str, data_folder: str | Path | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """(K,) training samples that a data set has in each class.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set, or its files are missing.
+
+    Examples
+    --------
+    >>> samples_a_class("digits")
+    array([158, 162, 157, 163, 161, 162, 161, 159, 154, 160])
+    """
+    if data not in SOURCES:
+        raise ValueError(f"data must be one of the known data sets: {', '.join(SOURCES)}; got {data!r}")
+    train, _ = SOURCES[data].read(data_folder)
+    return np.bincount(train.labels, minlength=len(SOURCES[data].class_names))
+
+
+def _parallel(
+    work: Callable[..., None], configurations: Sequence[Configuration], jobs: int, scheduler: str | None
+) -> Iterator[None]:
+    """Start the runs and yield as each one ends, in whatever order."""
+    from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped, unused-ignore]
+
+    if scheduler is not None:
+        with _dask_client(scheduler) as client, parallel_config(backend="dask", client=client):
+            yield from Parallel(return_as="generator_unordered", batch_size=1)(
+                delayed(work)(entry) for entry in configurations
+            )
+        return
+    number = min(jobs or os.cpu_count() or 1, len(configurations))
+    if number == 1:
+        for entry in configurations:
+            work(entry)
+            yield
+        return
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        results = Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1, pre_dispatch=number)(
+            delayed(work)(entry, parent=os.getpid()) for entry in configurations
+        )
+        with contextlib.closing(results):
+            yield from results
+
+
+@contextlib.contextmanager
+def _dask_client(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"scheduler must be the address of a Dask scheduler that answers, such as tcp://127.0.0.1:8786;"
+            f" got {address!r} ({reason})"
+        ) from None
+    with client:
+        yield client
+
+
+def _work(
+    configuration: Configuration,
+    *,
+    root: Path,
+    data_folder: str | Path | None,
+    accelerator: str,
+    parent: int | None = None,
+) -> None:
+    """Do one run and store it; in a process of its own that ends with its parent, where that is given."""
+    from filelock import FileLock
+
+    folder = writable_folder(run_folder(root, configuration.digest))
+    # The lock is the kernel's, so it goes when its holder is killed. It keeps a worker that outlived its sweep, and
+    # another sweep over the same folder, from doing the run a second time.
+    with FileLock(folder / _LOCK):
+        if read_row(root, configuration.digest) is not None:
+            return
+        _discard_leftovers(folder)
+        with torch_threads(1):
+            run, row = perform(
+                configuration,
+                data_folder=data_folder,
+                accelerator=accelerator,
+                progress=partial(_end_with_parent, parent),
+            )
+        run.save(folder)
+        write_atomically(folder / ROW, json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _end_with_parent(parent: int | None, done: int, planned: int) -> None:
+    """Stop at the next epoch once the sweep that asked for the run is gone: nobody waits for it."""
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def _discard_leftovers(folder: Path) -> None:
+    """Remove what an interrupted run left: it has no row, so nothing of it counts."""
+    for path in folder.iterdir():
+        if path.name == _LOCK:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
