@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from lopsided.counts import format_counts, parse_counts, parse_terms
+from lopsided.losses import LOSSES, Loss
 from lopsided.problem import UFM
 
 #: Hexadecimal digits of a run's name; two of a million runs share one with a chance below 1e-7.
@@ -226,7 +227,7 @@ class Configuration:
         return kind(**stated)
 
     @property
-    def decays(self) -> dict[str, float]:
+    def decays(self) -> dict[str, Any]:
         """λ_w, λ_h and λ_b, as ``train`` takes them."""
         return {name: getattr(self.model, name) for name in ("lambda_w", "lambda_h", "lambda_b")}
 

@@ -66,7 +66,8 @@ def perform(
         Named by the configuration's digest.
     row : dict
         Flat but for lists: ``digest``, ``outcome``, every setting, ``derived_seed``, what was predicted
-        (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…`` and ``version_…``.
+        (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…``
+        and ``version_…``.
     """
     from lopsided.training import build_network, diagnose, train
 
