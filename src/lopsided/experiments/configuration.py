@@ -124,7 +124,7 @@ class Configuration:
         Decay of the bias; 0 leaves it free.
     loss, weights, reduction, label_smoothing, logit_adjustment, margins, scales, scale_by, gamma
         The loss by name, and its settings; see :mod:`lopsided.losses`.
-    epochs, batch_size, optimizer, learning_rate, momentum, ramp, ramp_start
+    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip
         The descent; see :func:`lopsided.training.train`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
@@ -173,12 +173,21 @@ class Configuration:
     optimizer: str = _setting(_one_of("adam", "sgd"), "How steps are taken: adam or sgd.", "adam")
     learning_rate: float = _setting(_above(0), "Length of the steps, at the start.", 0.01)
     momentum: float = _setting(_between("[0, 1)", lambda value: 0 <= value < 1), "Momentum of sgd.", 0.9)
-    ramp: float = _setting(
-        _between("[0, 1)", lambda value: 0 <= value < 1), "Share of the steps over which the decays are raised.", 0.4
+    schedule: str = _setting(
+        _one_of("cosine", "steps"), "How decays and learning rate move: cosine, or steps as in the paper.", "cosine"
     )
-    ramp_start: float = _setting(
-        _between("(0, 1]", lambda value: 0 < value <= 1), "Factor on the decays at the first step.", 0.03
+    ramp: float | None = _setting(
+        _between("[0, 1)", lambda value: 0 <= value < 1),
+        "Share of the steps on which the decays are smaller; the schedule's own by default.",
+        None,
     )
+    ramp_start: float | None = _setting(
+        _between("(0, 1]", lambda value: 0 < value <= 1),
+        "Factor on the decays at the first step; the schedule's own by default.",
+        None,
+    )
+    crop: int = _setting(_whole_from(0), "Pixels by which training images are shifted at random, at most.", 0)
+    flip: bool = _setting(_FLAG, "Whether training images are mirrored at random: true or false.", False)
     seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:
@@ -213,18 +222,20 @@ class Configuration:
             lambda_h=self.lambda_h,
             lambda_b=self.lambda_b,
             bias=self.bias,
-            loss=self._stated_loss(),
+            loss=self.stated_loss,
             features="relu" if self.features == "relu" else "any",
         )
 
-    def _stated_loss(self) -> Loss:
+    @property
+    def stated_loss(self) -> Loss | None:
+        """The loss, or None for plain cross-entropy."""
         kind = LOSSES[self.loss]
         known = {entry.name for entry in fields(kind) if entry.init}
         stated = {name: getattr(self, name) for name in LOSS_SETTINGS if getattr(self, name) is not None}
         for name, value in stated.items():
             if name not in known:
                 raise ValueError(f"{name} must be left out with loss {self.loss!r}, which has none; got {value!r}")
-        return kind(**stated)
+        return kind(**stated) if stated or self.loss != "cross-entropy" else None
 
     @property
     def decays(self) -> dict[str, Any]:
@@ -234,7 +245,8 @@ class Configuration:
     @property
     def descent(self) -> dict[str, Any]:
         """The settings of the descent, as ``train`` takes them."""
-        names = ("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "ramp", "ramp_start")
+        descent = ("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "ramp", "ramp_start")
+        names = (*descent, "crop", "flip")
         return {name: getattr(self, name) for name in names}
 
     @property

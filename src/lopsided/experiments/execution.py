@@ -46,6 +46,7 @@ def perform(
     *,
     data_folder: str | Path | None = None,
     accelerator: str = "auto",
+    checkpoint: str | Path | None = None,
     progress: RunProgress | None = None,
 ) -> tuple[Run, dict[str, Any]]:
     """Carry out one configuration.
@@ -57,6 +58,8 @@ def perform(
         Where the files of the data set are.
     accelerator : str, default "auto"
         "cpu", "gpu", or what is there.
+    checkpoint : str or Path, optional
+        File in which the run is stored on the way, and from which it goes on where that exists.
     progress : callable, optional
         Called after every epoch.
 
@@ -69,7 +72,7 @@ def perform(
         (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…``
         and ``version_…``.
     """
-    from lopsided.training import build_network, diagnose, train
+    from lopsided.training import build_network, train
 
     started = time.perf_counter()
     seed = configuration.derived_seed
@@ -89,26 +92,21 @@ def perform(
         samples,
         **configuration.decays,
         **configuration.descent,
+        loss=configuration.stated_loss,
+        features="relu" if configuration.features == "relu" else "any",
         seed=seed,
+        checkpoint=checkpoint,
         accelerator=accelerator,
         progress=None if progress is None else lambda done, planned, _: progress(done, planned),
     )
-    solution = configuration.model.solve()
-    findings = diagnose(
-        result.history,
-        predicted=solution.geometry,
-        measured=result.geometry,
-        optimum=float(solution.objective) if solution.status == "optimal" else None,
-    )
     settings = {**configuration.settings, **configuration.decays, "derived_seed": seed}
-    run = assemble_run(configuration.digest, settings, samples, solution, result, [str(entry) for entry in findings])
-    codes = [entry.code for entry in findings]
+    run = assemble_run(configuration.digest, settings, samples, configuration.model.solve(), result)
     row = {
         "digest": configuration.digest,
-        "outcome": "diverged" if "loss-not-finite" in codes else "trained",
+        "outcome": "diverged" if result.diverged else "trained",
         **settings,
         "lambda_z": configuration.model.lambda_z,
-        "findings": codes,
+        "findings": [entry.code for entry in result.findings],
         **_outcome(run, samples),
         "seconds": time.perf_counter() - started,
         "commit": source_commit(),
@@ -124,7 +122,6 @@ def assemble_run(
     samples: ImbalancedData,
     solution: Solution,
     result: TrainingResult,
-    findings: list[str],
 ) -> Run:
     """A prediction and a trained network as one run, to be stored."""
     return Run(
@@ -135,7 +132,7 @@ def assemble_run(
         certificate={key: getattr(solution, key) for key in ("objective", "gap", "status", "message")},
         measures={**result.measures, "train_accuracy": result.train_accuracy},
         history=result.history,
-        findings=findings,
+        findings=[str(finding) for finding in result.findings],
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 
 from lopsided.data.sources import SOURCES
 from lopsided.experiments.configuration import Configuration
-from lopsided.experiments.execution import perform, require_training, torch_threads
+from lopsided.experiments.execution import RunProgress, perform, require_training, torch_threads
 from lopsided.experiments.files import writable_folder, write_atomically
 from lopsided.experiments.record import Run
 
@@ -25,7 +24,7 @@ from lopsided.experiments.record import Run
 RUNS, ROWS = "runs", "rows.jsonl"
 #: A run is done when this file is in its folder: it is written last.
 ROW = "row.json"
-_LOCK = ".lock"
+_LOCK, _CHECKPOINT = ".lock", "checkpoint.ckpt"
 #: Seconds to wait for the answer of a Dask scheduler.
 _PATIENCE = "20s"
 
@@ -65,11 +64,13 @@ def run_sweep(
     data_folder: str | Path | None = None,
     accelerator: str = "auto",
     progress: SweepProgress | None = None,
+    epoch_progress: RunProgress | None = None,
 ) -> Sweep:
     """Carry out the runs that are not yet done, and collect the rows of all.
 
     Each run has a folder ``runs/DIGEST`` with the stored run and, written last, ``row.json``: what has one is done and
-    is not repeated, whatever ended the sweep; anything else in there is discarded. Several sweeps may share a folder.
+    is not repeated, whatever ended the sweep; one that was under way goes on from its last checkpoint. Several sweeps
+    may share a folder.
 
     Parameters
     ----------
@@ -86,6 +87,8 @@ def run_sweep(
         "cpu", "gpu", or what is there.
     progress : callable, optional
         Called at the start and after every run.
+    epoch_progress : callable, optional
+        Called after every epoch of a run that is done in this process, as with ``jobs=1``.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def run_sweep(
         progress(done, len(configurations))
     try:
         if missing:
-            for _ in _parallel(work, missing, jobs, scheduler):
+            for _ in _parallel(work, missing, jobs, scheduler, epoch_progress):
                 done += 1
                 if progress is not None:
                     progress(done, len(configurations))
@@ -207,7 +210,11 @@ def samples_a_class(data: str, data_folder: str | Path | None = None) -> np.ndar
 
 
 def _parallel(
-    work: Callable[..., None], configurations: Sequence[Configuration], jobs: int, scheduler: str | None
+    work: Callable[..., None],
+    configurations: Sequence[Configuration],
+    jobs: int,
+    scheduler: str | None,
+    progress: RunProgress | None,
 ) -> Iterator[None]:
     """Start the runs and yield as each one ends, in whatever order."""
     from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped, unused-ignore]
@@ -221,12 +228,12 @@ def _parallel(
     number = min(jobs or os.cpu_count() or 1, len(configurations))
     if number == 1:
         for entry in configurations:
-            work(entry)
+            work(entry, progress=progress)
             yield
         return
     with parallel_config(backend="loky", inner_max_num_threads=1):
         results = Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1, pre_dispatch=number)(
-            delayed(work)(entry, parent=os.getpid()) for entry in configurations
+            delayed(work)(entry, progress=partial(_end_with_parent, os.getpid())) for entry in configurations
         )
         with contextlib.closing(results):
             yield from results
@@ -254,41 +261,47 @@ def _work(
     root: Path,
     data_folder: str | Path | None,
     accelerator: str,
-    parent: int | None = None,
+    progress: RunProgress | None = None,
 ) -> None:
-    """Do one run and store it; in a process of its own that ends with its parent, where that is given."""
+    """Do one run and store it."""
     from filelock import FileLock
 
     folder = writable_folder(run_folder(root, configuration.digest))
+    carry_out = partial(
+        perform,
+        configuration,
+        data_folder=data_folder,
+        accelerator=accelerator,
+        checkpoint=folder / _CHECKPOINT,
+        progress=progress,
+    )
     # The lock is the kernel's, so it goes when its holder is killed. It keeps a worker that outlived its sweep, and
     # another sweep over the same folder, from doing the run a second time.
     with FileLock(folder / _LOCK):
         if read_row(root, configuration.digest) is not None:
             return
-        _discard_leftovers(folder)
+        _clear(folder, keep=(_LOCK, _CHECKPOINT))
         with torch_threads(1):
-            run, row = perform(
-                configuration,
-                data_folder=data_folder,
-                accelerator=accelerator,
-                progress=partial(_end_with_parent, parent),
-            )
+            try:
+                run, row = carry_out()
+            except ValueError as error:
+                if not str(error).startswith("checkpoint "):
+                    raise
+                _clear(folder, keep=(_LOCK,))  # a damaged one, or an older version's: not worth more than a new start
+                run, row = carry_out()
         run.save(folder)
         write_atomically(folder / ROW, json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
-def _end_with_parent(parent: int | None, done: int, planned: int) -> None:
-    """Stop at the next epoch once the sweep that asked for the run is gone: nobody waits for it."""
-    if parent is not None and os.getppid() != parent:
+def _end_with_parent(parent: int, done: int, planned: int) -> None:
+    """End a worker at the next epoch once the sweep that it works for is gone."""
+    if os.getppid() != parent:
         os._exit(1)
 
 
-def _discard_leftovers(folder: Path) -> None:
-    """Remove what an interrupted run left: it has no row, so nothing of it counts."""
+def _clear(folder: Path, keep: tuple[str, ...]) -> None:
+    """Remove what an interrupted run left: it has no row, so nothing of it counts but what it can go on from."""
     for path in folder.iterdir():
-        if path.name == _LOCK:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+        if path.name not in keep:
             path.unlink()

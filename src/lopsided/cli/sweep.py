@@ -1,0 +1,98 @@
+"""``lopsided sweep``: many runs, stated in a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+
+from lopsided.cli.options import Json
+from lopsided.cli.output import console, print_json, shown_rows
+from lopsided.cli.settings import (
+    Accelerator,
+    DataFolder,
+    Jobs,
+    Scheduler,
+    check_folder,
+    runs_progress,
+    takes_settings,
+)
+from lopsided.experiments.configuration import KEYS
+
+
+@takes_settings
+def sweep(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file of settings and a [grid] of lists.")],
+    output: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where the runs and their table go.")
+    ] = "lopsided-sweep",
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
+    data_folder: DataFolder = None,
+    accelerator: Accelerator = "auto",
+    changes: Any = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network for each point of a grid, and keep every result.
+
+    What was interrupted goes on where it stopped: say the same again. Settings given as options replace the file's.
+    Exits with 1 where a run diverged.
+
+    Example:
+
+    lopsided sweep sweep.toml --output lopsided-sweep
+    """
+    from lopsided.experiments.grids import read_configurations
+    from lopsided.experiments.sweep import run_sweep
+
+    configurations = read_configurations(config, changes)
+    with runs_progress("runs") as progress:
+        result = run_sweep(
+            configurations,
+            check_folder(output),
+            jobs=jobs,
+            scheduler=scheduler,
+            data_folder=data_folder,
+            accelerator=accelerator,
+            progress=progress,
+        )
+    outcomes = Counter(row["outcome"] for row in result.rows)
+    if as_json:
+        print_json(
+            {"table": str(result.table), "found": result.found, "outcomes": dict(outcomes), "runs": list(result.rows)}
+        )
+    else:
+        _print(result.rows, str(result.table), result.found, outcomes)
+    if outcomes["diverged"]:
+        raise typer.Exit(1)
+
+
+def _print(rows: tuple[dict[str, Any], ...], table: str, found: int, outcomes: Counter[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    varied = [name for name in KEYS if len({repr(row[name]) for row in rows}) > 1]
+    if "lambda_z" in varied:  # which fixes the other two
+        varied = [name for name in varied if name not in ("lambda_w", "lambda_h")]
+    shown = Table(box=box.SIMPLE_HEAD)
+    for name in (*varied, "outcome", "rank", "mean logits", "findings"):
+        shown.add_column(name)
+    for index in shown_rows(len(rows)):
+        if index is None:
+            shown.add_row("…")
+            continue
+        row = rows[index]
+        error = row["mean_logits_error"]
+        shown.add_row(
+            *(str(row[name]) for name in varied),
+            row["outcome"],
+            f"{row['rank']} of {row['predicted_rank']}",
+            "–" if error is None else f"{100 * error:.3g} % off",
+            str(len(row["findings"]) or "none"),
+        )
+    terminal = console()
+    terminal.print(shown)
+    told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items(), reverse=True))
+    terminal.print(f"{len(rows)} runs: {told}; {found} of them were there before.", markup=False)
+    terminal.print(f"Table: {table}", markup=False, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""``lopsided train``: one run on one data set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lopsided.cli.options import Json
+from lopsided.cli.output import console, print_json
+from lopsided.cli.settings import Accelerator, DataFolder, check_folder, runs_progress, takes_settings
+
+
+@takes_settings
+def train(
+    config: Annotated[
+        str | None, typer.Argument(metavar="[CONFIG]", help="TOML file of settings; options replace its own.")
+    ] = None,
+    output: Annotated[str, typer.Option(metavar="FOLDER", help="Where the run goes.")] = "lopsided-train",
+    data_folder: DataFolder = None,
+    accelerator: Accelerator = "auto",
+    changes: Any = None,
+    as_json: Json = False,
+) -> None:
+    """Train one network, and compare it with the certified optimum.
+
+    The run is stored; said again, the same is not trained again. Exits with 1 where something looks wrong.
+
+    Example:
+
+    lopsided train --data digits --counts 150x5,30x5 --lambda-z 0.003 --lambda-b 0.02 --output lopsided-train
+    """
+    from lopsided.experiments.configuration import configure
+    from lopsided.experiments.grids import read_configurations
+    from lopsided.experiments.sweep import run_folder, run_sweep
+    from lopsided.report import comparison_table, report_dict
+
+    configurations = [configure(changes)] if config is None else read_configurations(config, changes)
+    if len(configurations) > 1:
+        raise ValueError(
+            f"config must state one run; got {len(configurations)} in {config!r}; lopsided sweep {config} does all"
+        )
+    with runs_progress("epochs") as progress:
+        result = run_sweep(
+            configurations,
+            check_folder(output),
+            jobs=1,
+            data_folder=data_folder,
+            accelerator=accelerator,
+            epoch_progress=progress,
+        )
+    (run,) = result.runs()
+    folder = run_folder(result.table.parent, run.name)
+    if as_json:
+        print_json({"folder": str(folder), "row": result.rows[0], **report_dict([run], [])["runs"][0]})
+    else:
+        terminal = console()
+        terminal.print(comparison_table(run))
+        for finding in run.findings:
+            terminal.print(f"  {finding}", style="yellow", markup=False)
+        terminal.print(f"Run: {folder}", markup=False, soft_wrap=True)
+    if run.findings:
+        raise typer.Exit(1)
