@@ -1,0 +1,292 @@
+"""Arrays in files that are read a few rows at a time and can run no code: ``.npz`` and ``.safetensors``.
+
+What a file is, its first bytes decide, not its name. A pickle is refused unread: to load it is to run it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Kinds of NumPy dtypes that hold whole numbers, and real numbers.
+WHOLE, REAL = "iu", "iuf"
+
+_REMEDY = "write the arrays with numpy.savez or safetensors.torch.save_file"
+
+
+class Header(NamedTuple):
+    """What a file says of one of its arrays.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    kind : str
+        Kind of its NumPy dtype: "f" for floating point (bfloat16, too), "i" and "u" for integers, "b" for booleans.
+    dtype : str
+        Its dtype in words.
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+    dtype: str
+
+
+class ArrayFile:
+    """A file of named arrays, open for reading rows; :func:`open_arrays` makes one.
+
+    Attributes
+    ----------
+    path : Path
+    headers : dict of str to Header
+        Of every array in the file, in its order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.headers: dict[str, Header] = {}
+        self._open = contextlib.ExitStack()
+
+    def check(self, name: str) -> None:
+        """Make sure that an array can be read in parts, as far as can be told without reading it.
+
+        Raises
+        ------
+        ValueError
+            If it holds objects, lies column by column, or has another size than it should.
+        """
+
+    def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
+        """Read an array in order, ``step`` rows at a time, the last part shorter; memory is that of one part.
+
+        Raises
+        ------
+        ValueError
+            If the file turns out damaged.
+        """
+        raise NotImplementedError
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Read a whole array."""
+        length = self.headers[name].shape[0] if self.headers[name].shape else 1
+        parts = list(self.rows(name, max(length, 1)))
+        return parts[0] if parts else np.zeros(self.headers[name].shape)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refuse(self, rule: str, found: object, remedy: str = _REMEDY) -> NoReturn:
+        raise ValueError(f"file must {rule}; got {found} in {self.path.name}; {remedy}") from None
+
+
+def open_arrays(path: str | Path) -> ArrayFile:
+    """Open a file of arrays.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.npz`` or ``.safetensors`` file, whatever its name.
+
+    Returns
+    -------
+    ArrayFile
+        Close it, or use it as a context manager.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, damaged, holds pickled objects, or safetensors is needed and not installed.
+    OSError
+        If it cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(folder + "/a.npz", features=np.ones((5, 2)), labels=np.arange(5))
+    ...     with open_arrays(folder + "/a.npz") as arrays:
+    ...         arrays.headers["features"], [part.tolist() for part in arrays.rows("labels", 2)]
+    (Header(shape=(5, 2), kind='f', dtype='float64'), [[0, 1], [2, 3], [4]])
+    """
+    target = Path(path)
+    with target.open("rb") as file:
+        start = file.read(16)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _Npz(target)
+    if start.startswith(b"\x93NUMPY"):
+        raise _foreign(target, "one array without a name (.npy)")
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
+        raise _foreign(target, "a pickle, which is not opened, since that runs what it holds,")
+    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < 2**32:
+        return _Safetensors(target)
+    raise _foreign(target, "neither" if start else "an empty file")
+
+
+def _foreign(path: Path, found: str) -> ValueError:
+    return ValueError(f"file must be .npz or .safetensors; got {found} in {path.name}; {_REMEDY}")
+
+
+class _Layout(NamedTuple):
+    """How an array lies in its member of an archive, which begins with a header of ``start`` bytes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    in_columns: bool
+    start: int
+
+
+class _Npz(ArrayFile):
+    """Members of a zip archive, each an array in NumPy's format; compressed or not."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._damage():
+            archive = zipfile.ZipFile(path)
+        with contextlib.ExitStack() as on_error:
+            on_error.enter_context(archive)
+            self._read_headers(archive)
+            self._open = on_error.pop_all()
+
+    def _read_headers(self, archive: zipfile.ZipFile) -> None:
+        members = archive.infolist()
+        if any(member.filename.endswith(".pkl") for member in members):  # what torch.save writes
+            self._refuse(
+                "be .npz or .safetensors",
+                "a pickled PyTorch file, which is not opened, since that runs what it holds,",
+                "write the tensors with safetensors.torch.save_file",
+            )
+        self._archive = archive
+        self._members = {
+            member.filename.removesuffix(".npy"): member for member in members if member.filename.endswith(".npy")
+        }
+        self._layouts = {name: self._layout(name, member) for name, member in self._members.items()}
+        for name, layout in self._layouts.items():
+            self.headers[name] = Header(layout.shape, layout.dtype.kind, layout.dtype.name)
+
+    def _layout(self, name: str, member: zipfile.ZipInfo) -> _Layout:
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        with self._damage(), self._archive.open(member) as stream:
+            try:
+                shape, in_columns, dtype = read[np.lib.format.read_magic(stream)](stream)
+            except (ValueError, KeyError):
+                self._refuse("hold arrays in NumPy's format", f"{name!r}, which is in none that is read,")
+            # Of arrays with one row or column NumPy says either.
+            in_columns = in_columns and sum(side > 1 for side in shape) > 1
+            return _Layout(shape, dtype, in_columns, stream.tell())
+
+    def check(self, name: str) -> None:
+        layout = self._layouts[name]
+        if layout.dtype.hasobject:
+            self._refuse("hold numbers", f"pickled objects, which are not opened, as {name!r}", "store it as numbers")
+        if layout.in_columns:
+            found = f"{name!r} column by column (Fortran order)"
+            self._refuse(
+                "hold its arrays row by row, to be read in parts", found, "store numpy.ascontiguousarray of it"
+            )
+        if layout.start + math.prod(layout.shape) * layout.dtype.itemsize != self._members[name].file_size:
+            self._refuse("be whole", f"{name!r} of another size than its header says", "write it again")
+
+    def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
+        self.check(name)
+        shape, dtype, _, start = self._layouts[name]
+        row = math.prod(shape[1:]) * dtype.itemsize
+        length = shape[0] if shape else 1
+        with self._damage(), self._archive.open(self._members[name]) as stream:
+            stream.read(start)  # not seek, which would give up the checksum
+            for first in range(0, length, step):
+                count = min(step, length - first)
+                content = stream.read(count * row)
+                if len(content) < count * row:
+                    raise EOFError
+                part = np.frombuffer(content, dtype).reshape((count, *shape[1:]) if shape else ())
+                yield part if dtype.isnative else part.astype(dtype.newbyteorder("="))
+            stream.read(1)  # the end: only there is the checksum compared
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        """What a damaged or unusual archive raises, in one line."""
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            self._refuse(
+                "be whole", f"a truncated or damaged archive ({error or 'it ends too early'})", "write it again"
+            )
+        except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by a method that is not known
+            self._refuse("be an archive as NumPy writes it", str(error))
+
+
+#: What safetensors calls the dtypes that are read, with NumPy's kind and name.
+_SAFETENSORS = {
+    "F64": ("f", "float64"),
+    "F32": ("f", "float32"),
+    "F16": ("f", "float16"),
+    "BF16": ("f", "bfloat16"),
+    **{f"{letter}{bits}": (kind, f"{name}{bits}") for letter, kind, name in (("I", "i", "int"), ("U", "u", "uint"))
+       for bits in (8, 16, 32, 64)},
+    "BOOL": ("b", "bool"),
+}  # fmt: skip
+
+
+class _Safetensors(ArrayFile):
+    """Tensors behind a JSON header.
+
+    The safetensors package checks the file. It is not asked for the rows: it maps the file into memory, and without
+    torch it does not know bfloat16.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            from safetensors import SafetensorError, safe_open
+        except ImportError:
+            raise ValueError(
+                f"file {path.name} cannot be read, since safetensors is not installed;"
+                " pip install 'lopsided[measure]', or write .npz"
+            ) from None
+        try:
+            with safe_open(path, framework="np"):  # the header and the size of the file are sound
+                pass
+        except SafetensorError as error:
+            self._refuse("be whole", f"a truncated or damaged header or body ({error})", "write it again")
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            tensors = json.loads(file.read(length))
+        tensors.pop("__metadata__", None)
+        self._starts = {name: 8 + length + tensor["data_offsets"][0] for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
+            kind, dtype = _SAFETENSORS.get(tensor["dtype"], ("V", tensor["dtype"]))
+            self.headers[name] = Header(tuple(tensor["shape"]), kind, dtype)
+
+    def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
+        shape, _, dtype = self.headers[name]
+        # NumPy lacks bfloat16, which is the upper half of a float32.
+        stored = np.dtype("<u2" if dtype == "bfloat16" else dtype).newbyteorder("<")
+        length, row = shape[0] if shape else 1, math.prod(shape[1:]) * stored.itemsize
+        with self.path.open("rb") as file:
+            file.seek(self._starts[name])
+            for first in range(0, length, step):
+                count = min(step, length - first)
+                content = file.read(count * row)
+                if len(content) < count * row:
+                    self._refuse("be whole", "a file that has become shorter", "write it again")
+                part = np.frombuffer(content, stored).reshape((count, *shape[1:]) if shape else ())
+                yield (part.astype("<u4") << 16).view(np.float32) if dtype == "bfloat16" else part
