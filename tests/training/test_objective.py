@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from lopsided.training import Decays, Descent, FreeFeatures, RegularisedObjective, build_network, sample_indices
+import lopsided as lp
+from lopsided.training import (
+    Decays,
+    Descent,
+    FreeFeatures,
+    RegularisedObjective,
+    build_network,
+    loss_module,
+    sample_indices,
+)
 
 DECAYS = Decays(weight=0.3, features=0.2, bias=0.1)
 
@@ -113,3 +122,26 @@ def test_the_optimiser_adds_no_decay_of_its_own_and_follows_a_cosine(monkeypatch
         optimizer.step()
         schedule.step()
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(101) / 100)), atol=1e-12)
+
+
+def test_the_papers_schedule():
+    """λ divided by ten for the first sixth; rates .1, .01 from a third and .001 from two thirds."""
+    descent = Descent(learning_rate=0.1, optimizer="sgd", ramp=1 / 6, ramp_start=0.1, schedule="steps")
+    progress = [0.0, 0.16, 0.17, 0.33, 0.34, 0.66, 0.67, 1.0]
+    assert [descent.decay_factor(share) for share in progress] == [0.1, 0.1, 1, 1, 1, 1, 1, 1]
+    assert [descent.learning_rate * descent.rate_factor(share) for share in progress] == pytest.approx(
+        [0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    )
+
+
+def test_the_loss_is_the_one_asked_for(setting):
+    data, network, objective = setting
+    plain = objective.training_step((data.inputs, data.labels), 0).item()
+    logits = network(data.inputs).detach().double()
+    ordinary = torch.nn.functional.cross_entropy(logits, data.labels).item()
+    loss = lp.SquaredError(weights=[1, 2, 3])
+    objective.data_term = loss_module(loss, data.counts)
+    squares = 0.5 * (logits - torch.eye(3)[data.labels]).square().sum(dim=1)
+    weights = torch.tensor([1.0, 2, 3])[data.labels]
+    expected = plain - ordinary + float((weights * squares).sum() / weights.sum())
+    assert objective.training_step((data.inputs, data.labels), 0).item() == pytest.approx(expected, rel=1e-5)

@@ -14,7 +14,15 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided.training import FreeFeatures, RegularisedObjective, build_network, load_data, sample_indices, train
+from lopsided.training import (
+    DivergenceError,
+    FreeFeatures,
+    RegularisedObjective,
+    build_network,
+    load_data,
+    sample_indices,
+    train,
+)
 
 DECAYS = {"lambda_w": 0.03, "lambda_h": 0.0003, "lambda_b": 0.02}
 
@@ -195,6 +203,9 @@ def test_training_says_nothing_warns_of_nothing_and_leaves_no_file(tmp_path):
         ({"momentum": 1.0}, r"momentum must be a finite number in \[0, 1\); got 1.0"),
         ({"ramp": 1.0}, r"ramp must be a finite number in \[0, 1\); got 1.0"),
         ({"ramp_start": 0.0}, r"ramp_start must be a finite number in \(0, 1\]; got 0.0"),
+        ({"schedule": "line"}, "schedule must be 'cosine' or 'steps'; got 'line'"),
+        ({"devices": 0}, "devices must be a whole number of at least 1; got 0"),
+        ({"on_divergence": "hide"}, "on_divergence must be 'record' or 'raise'; got 'hide'"),
         ({"optimizer": "lion"}, "optimizer must be 'adam' or 'sgd'; got 'lion'"),
         ({"lambda_h": 0.0}, "lambda_h must be a finite number above 0; got 0.0"),
         ({"lambda_b": -1.0}, "lambda_b must be a finite number of at least 0"),
@@ -222,3 +233,103 @@ def test_inputs_that_are_not_finite_are_refused(digits):
     inputs[7, 0, 0, 0] = math.nan
     with pytest.raises(ValueError, match="features must be finite"):
         train(small(digits), dataclasses.replace(digits, inputs=inputs), **DECAYS, epochs=1, learning_rate=0.01)
+
+
+def test_a_run_that_diverges_is_an_error_where_asked():
+    data = sample_indices("10x4")
+    descent = {"epochs": 500, "learning_rate": 100.0, "optimizer": "sgd", "ramp": 0.0}
+    with pytest.raises(DivergenceError, match=r"the loss was not finite in epoch .*; lower the learning rate") as error:
+        train(FreeFeatures(40, 4), data, lambda_w=0.02, lambda_h=0.02, **descent, on_divergence="raise")
+    result = error.value.result
+    assert result.diverged
+    assert result.epochs < 500
+    assert np.isfinite(result.geometry.mean_logits).all()
+
+
+def test_a_run_stuck_at_too_low_a_rank_says_so():
+    """Classifier and features that share a subspace never leave it; from a full start the same descent arrives."""
+    data = sample_indices("8x2,4x2")
+    findings = {}
+    for directions in (2, 4):
+        network = FreeFeatures(24, 4, seed=1)
+        with torch.no_grad():
+            network.table[:, directions:] = 0
+            network.head.weight[:, directions:] = 0
+        result = train(
+            network,
+            data,
+            lambda_w=0.03,
+            lambda_h=0.03,
+            lambda_b=0.05,
+            epochs=800,
+            learning_rate=2.0,
+            optimizer="sgd",
+            ramp=0.0,
+        )
+        assert (result.geometry.rank, result.model.solve().geometry.rank) == (min(directions, 3), 3)
+        findings[directions] = [finding.code for finding in result.findings]
+    assert "rank-deficient" in findings[2]
+    assert findings[4] == []
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lp.CrossEntropy(weights=[1, 1, 2, 2]),
+        lp.CrossEntropy(margins=[0.1, 0.1, 0.5, 0.5], label_smoothing=0.05),
+        lp.CrossEntropy(logit_adjustment=1.0, scales=[1, 1, 0.8, 0.8]),
+        lp.SquaredError(),
+        lp.FocalLoss(gamma=1.0),
+    ],
+    ids=["weighted", "ldam-smoothed", "vs", "squared", "focal"],
+)
+def test_free_features_reach_the_optimum_of_the_loss_they_are_trained_by(loss):
+    data = sample_indices("8x2,4x2")
+    result = train(
+        FreeFeatures(24, 4),
+        data,
+        lambda_w=0.02,
+        lambda_h=0.02,
+        lambda_b=0.05,
+        epochs=1500,
+        learning_rate=2.0,
+        optimizer="sgd",
+        ramp=0.0,
+        batch_size=24,
+        loss=loss,
+        measure_every=1500,
+    )
+    solution = result.model.solve()
+    assert result.history[-1]["objective"] == pytest.approx(solution.objective, rel=1e-5)
+    assert lp.compare(solution.geometry, result.geometry)["mean_logits"].relative_error < 2e-3
+
+
+def test_features_that_are_not_negative_have_a_prediction_of_their_own(digits):
+    network = build_network("mlp", digits.input_shape, 6, hidden=(16,), last_features="relu")
+    result = train(network, digits, **DECAYS, epochs=1, learning_rate=0.01, features="relu")
+    assert result.model.features == "relu"
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "vgg11"])
+def test_convolutional_networks_train(name):
+    data = load_data("digits", "6x2")
+    network = build_network(name, data.input_shape, 2)
+    result = train(network, data, **DECAYS, epochs=2, learning_rate=1e-3, crop=1)
+    assert result.epochs == 2
+    assert result.history[-1]["objective"] < math.inf
+
+
+def test_the_papers_schedule_is_followed(digits):
+    result = train(
+        small(digits),
+        digits,
+        **DECAYS,
+        epochs=12,
+        learning_rate=0.1,
+        optimizer="sgd",
+        schedule="steps",
+        measure_every=1,
+    )
+    assert [row["decay_factor"] for row in result.history] == [0.1, 0.1] + [1.0] * 11
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == pytest.approx([0.1] * 4 + [0.01] * 4 + [0.001] * 5)

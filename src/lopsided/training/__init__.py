@@ -4,6 +4,7 @@ Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 """
 
 from lopsided.data import ImbalancedData, load_data, sample_indices
+from lopsided.training.batches import Augmentation
 from lopsided.training.building import NETWORKS, build_network
 from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.diagnosis import Finding, diagnose
@@ -12,14 +13,16 @@ from lopsided.training.losses import DataTerm, loss_module
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.recording import Progress
-from lopsided.training.trainer import TrainingResult, train
+from lopsided.training.trainer import DivergenceError, TrainingResult, train
 
 __all__ = [
     "NETWORKS",
     "VGG",
+    "Augmentation",
     "DataTerm",
     "Decays",
     "Descent",
+    "DivergenceError",
     "Evaluation",
     "FeatureNetwork",
     "Finding",

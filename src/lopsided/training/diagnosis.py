@@ -20,6 +20,7 @@ RISE = 0.05
 EXCESS = 0.05
 #: Share of the mean logits that may lie outside the block form of the counts' clusters.
 BLOCK_DEVIATION = 0.1
+_MORE_SLOWLY = "raise the decays more slowly (a longer ramp from a smaller start), or train longer"
 
 Row = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class Finding:
     ----------
     code : str
         Short name: ``loss-not-finite``, ``loss-rising``, ``no-collapse``, ``far-from-optimum``, ``counts-differ``,
-        ``unexpected-blocks``, ``unexpected-merge`` or ``missing-merge``.
+        ``rank-deficient``, ``unexpected-blocks``, ``unexpected-merge`` or ``missing-merge``.
     message : str
         What was seen.
     remedy : str
@@ -88,6 +89,7 @@ def diagnose(
         *unstable,
         *find_missing_collapse(history),
         *(find_excess(history, optimum) if optimum is not None else ()),
+        *find_rank_deficiency(predicted, measured),
         *find_unexpected_blocks(predicted, measured),
         *find_unexpected_merges(compare(predicted, measured)),
     )
@@ -175,6 +177,30 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
     return [Finding("far-from-optimum", message, "train longer, or at another learning rate")]
 
 
+def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:
+    """Mean logits of lower rank than the optimum's: where decays that are large from the start leave a network.
+
+    Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
+    spans; a large decay draws them into one before the classes have separated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
+    >>> print(find_rank_deficiency(predicted, measured)[0])
+    the mean logits have rank 2, where the optimum has rank 3: training is stuck in a solution of too low a rank; raise
+    the decays more slowly (a longer ramp from a smaller start), or train longer
+    """
+    if measured.rank >= predicted.rank:
+        return []
+    message = (
+        f"the mean logits have rank {measured.rank}, where the optimum has rank {predicted.rank}: training is stuck in"
+        " a solution of too low a rank"
+    )
+    return [Finding("rank-deficient", message, _MORE_SLOWLY)]
+
+
 def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Finding]:
     """Measured classes that are not alike where the counts of the prediction say they are.
 
@@ -227,8 +253,7 @@ def find_unexpected_merges(comparison: Comparison) -> list[Finding]:
     findings = []
     if pairs := comparison.unexpected_merges:
         message = f"classes {_classes(pairs)} have merged, though the prediction keeps them apart"
-        remedy = "raise the decays more slowly (a longer ramp from a smaller start), or train longer"
-        findings.append(Finding("unexpected-merge", message, remedy))
+        findings.append(Finding("unexpected-merge", message, _MORE_SLOWLY))
     if pairs := comparison.missing_merges:
         message = f"classes {_classes(pairs)} were predicted to merge and have not"
         remedy = "train longer, or check that the decays are those of the prediction"

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from lopsided.metrics import Moments
+from lopsided.training.losses import DataTerm
 from lopsided.training.networks import FeatureNetwork
 
 #: Samples passed at once; up to so many, the batch-norm statistics are those of the whole set exactly.
@@ -27,7 +28,7 @@ class Evaluation:
     moments : Moments
         Of the features.
     loss : float
-        Mean cross-entropy, in nats.
+        Mean loss, in nats for cross-entropy.
     squared_features : float
         Sum over the samples of their squared feature norms.
     accuracy : float
@@ -44,7 +45,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> Evaluation:
+def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term: DataTerm | None = None) -> Evaluation:
     """Measure a network in evaluation mode, which is left as it was.
 
     Parameters
@@ -55,6 +56,8 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> Evaluat
         Samples, on any device.
     labels : (N,) int64 tensor
         Their classes.
+    data_term : DataTerm, optional
+        The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
 
     Returns
     -------
@@ -86,7 +89,8 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> Evaluat
             logits = network.head(features).cpu().double()
             features = features.cpu().double()
             moments.update(features, classes)
-            loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
+            mean = functional.cross_entropy(logits, classes) if data_term is None else data_term(logits, classes)
+            loss += len(classes) * float(mean)
             squares += float(features.square().sum())
             right.index_add_(0, classes, (logits.argmax(dim=1) == classes).double())
     finally:

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
+from lopsided.training.losses import DataTerm
 from lopsided.training.networks import FeatureNetwork
 
 
@@ -54,6 +55,10 @@ class Decays:
         return 0.5 * total
 
 
+#: What a schedule does where nothing else is asked for: the share of the steps with smaller decays, and their factor.
+SCHEDULES: dict[str, tuple[float, float]] = {"cosine": (0.4, 0.03), "steps": (1 / 6, 0.1)}
+
+
 @dataclass(frozen=True)
 class Descent:
     r"""How the objective is descended.
@@ -61,22 +66,27 @@ class Descent:
     Attributes
     ----------
     learning_rate : float
-        At the start; it follows half a cosine to 0 over all steps.
+        At the start.
     optimizer : {"adam", "sgd"}
         Neither is given a weight decay: the objective has its own.
     momentum : float
         Of SGD.
     ramp : float
-        Share of the steps during which λ_w and λ_h are raised geometrically to their values.
+        Share of the steps during which λ_w and λ_h are below their values.
     ramp_start : float
         The factor on λ_w and λ_h at the first step.
+    schedule : {"cosine", "steps"}
+        ``"cosine"``: the decays are raised geometrically, the learning rate follows half a cosine to 0. ``"steps"``,
+        the schedule of Hong & Ling (2024): the decays jump to their values, the learning rate is divided by ten after a
+        third and after two thirds of all steps.
     """
 
     learning_rate: float
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.9
-    ramp: float = 0.4
-    ramp_start: float = 0.03
+    ramp: float = SCHEDULES["cosine"][0]
+    ramp_start: float = SCHEDULES["cosine"][1]
+    schedule: Literal["cosine", "steps"] = "cosine"
 
     def decay_factor(self, progress: float) -> float:
         """Return the factor on λ_w and λ_h after a share ``progress`` of all steps.
@@ -92,16 +102,35 @@ class Descent:
         """
         if progress >= self.ramp:
             return 1.0
+        if self.schedule == "steps":
+            return self.ramp_start
         return float(self.ramp_start ** (1 - progress / self.ramp))
+
+    def rate_factor(self, progress: float) -> float:
+        """Return the factor on the learning rate after a share ``progress`` of all steps.
+
+        Examples
+        --------
+        >>> descent = Descent(learning_rate=0.1, optimizer="sgd", schedule="steps")
+        >>> [descent.rate_factor(progress) for progress in (0, 0.4, 0.9)]
+        [1.0, 0.1, 0.01]
+        """
+        if self.schedule == "steps":
+            return 1.0 if progress < 1 / 3 else 0.1 if progress < 2 / 3 else 0.01
+        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 class RegularisedObjective(LightningModule):
-    r"""Cross-entropy with decay on the classifier, the features and the bias.
+    r"""A loss with decay on the classifier, the features and the bias.
 
     The loss of a batch of B out of N samples is an unbiased estimate of the objective (Hong & Ling, JMLR 2024, eq. 1)
 
     .. math:: \frac1B\sum_{i\in\text{batch}}\ell(Wh_i+b,y_i)+\frac{\lambda_w}2\|W\|_F^2
               +\frac{\lambda_h}2\frac NB\sum_{i\in\text{batch}}\|h_i\|^2+\frac{\lambda_b}2\|b\|^2.
+
+    Where several processes each hold a part of a batch, B is the size of the whole batch: the mean of their gradients,
+    which Lightning takes, is the gradient of one process with the whole batch, even if the parts differ in size. (Batch
+    norm still sees the part of each process.)
 
     Parameters
     ----------
@@ -113,11 +142,22 @@ class RegularisedObjective(LightningModule):
         The decays, once raised.
     descent : Descent
         Optimiser and schedules.
+    data_term : DataTerm, optional
+        The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
     """
 
-    def __init__(self, network: FeatureNetwork, *, num_samples: int, decays: Decays, descent: Descent) -> None:
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        *,
+        num_samples: int,
+        decays: Decays,
+        descent: Descent,
+        data_term: DataTerm | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.data_term = data_term
         self.num_samples = num_samples
         self.decays = decays
         self.descent = descent
@@ -132,14 +172,24 @@ class RegularisedObjective(LightningModule):
         """Return the loss of a batch (inputs, labels)."""
         inputs, labels = batch
         features = self.network.features(inputs)
-        fit = functional.cross_entropy(self.network.head(features), labels)
+        logits = self.network.head(features)
+        fit = functional.cross_entropy(logits, labels) if self.data_term is None else self.data_term(logits, labels)
+        share = self._share_of_batch(len(labels))
         factor = self.decay_factor
         raised = Decays(factor * self.decays.weight, factor * self.decays.features, self.decays.bias)
         squared_features = features.square().sum() * (self.num_samples / len(labels))
-        return fit + raised.penalty(self.network.head.weight, self.network.head.bias, squared_features)
+        return share * fit + raised.penalty(self.network.head.weight, self.network.head.bias, share * squared_features)
+
+    def _share_of_batch(self, size: int) -> float:
+        """The samples here over those of an average process: 1 where there is one process, or all have as many."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return 1.0
+        total = torch.tensor(size, device=self.device)
+        torch.distributed.all_reduce(total)
+        return torch.distributed.get_world_size() * size / int(total)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its cosine schedule, stepped at every batch."""
+        """Return the optimiser and the schedule of its learning rate, stepped at every batch."""
         self.total_steps = int(self.trainer.estimated_stepping_batches)
         parameters = self.network.parameters()
         rate = self.descent.learning_rate
@@ -149,6 +199,6 @@ class RegularisedObjective(LightningModule):
         else:
             optimizer = torch.optim.SGD(parameters, lr=rate, momentum=self.descent.momentum)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
+            optimizer, lambda step: self.descent.rate_factor(step / self.total_steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

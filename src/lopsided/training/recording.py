@@ -18,9 +18,14 @@ from lopsided.training.objective import RegularisedObjective
 #: Called after every epoch with the number of epochs done, the number planned, and the latest row of the history.
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 
+#: Measures that say what was measured; they would repeat in every row.
+_SAME_EVERY_EPOCH = ("num_classes", "num_samples", "counts")
+
 
 class Recorder(Callback):
     """Measures the last layer over the whole training set, and stops a run whose loss is not finite.
+
+    What is a number goes to the loggers, too.
 
     Parameters
     ----------
@@ -54,9 +59,22 @@ class Recorder(Callback):
         self._batch_losses: list[torch.Tensor] = []
         self._start = time.perf_counter()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on with."""
+        return {"history": list(self.history), "seconds": time.perf_counter() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the history of an interrupted run."""
+        self.history = list(state_dict["history"])
+        self._start = time.perf_counter() - state_dict["seconds"]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the network as it comes."""
-        self._record(trainer, pl_module, epoch=0, batch_objective=None)
+        assert isinstance(pl_module, RegularisedObjective)
+        if self.history:
+            self.measure(pl_module)
+        else:
+            self._record(trainer, pl_module, epoch=0, batch_objective=None)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,7 +85,7 @@ class Recorder(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure where it is due, and stop where nothing is left to be learnt."""
         epoch, epochs = trainer.current_epoch + 1, int(trainer.max_epochs or 0)
-        objective = float(torch.stack(self._batch_losses).mean())
+        objective = float(_mean_over_processes(torch.stack(self._batch_losses).mean()))
         self._batch_losses.clear()
         if not math.isfinite(objective):
             trainer.should_stop = True
@@ -87,24 +105,46 @@ class Recorder(Callback):
         }
         self.history.append(row)
         try:
-            refresh_batch_norm(module.network, self._data.inputs)
-            evaluation = evaluate(module.network, self._data.inputs, self._data.labels)
-            if not math.isfinite(evaluation.loss):
-                raise ValueError(f"network must have a finite loss on the data; got {evaluation.loss}")
+            self.measure(module)
         except ValueError:
             if epoch == 0:  # what the user handed in, not what training made of it
                 raise
             trainer.should_stop = True
             row.update(loss=math.nan, objective=math.nan)
             return
+        weight, bias = self.parameters
+        penalty = module.decays.penalty(weight, bias, self.evaluation.squared_features)
+        row.update(
+            loss=self.evaluation.loss,
+            objective=self.evaluation.loss + float(penalty),
+            train_accuracy=self.evaluation.accuracy,
+            **{name: value for name, value in self.measures.items() if name not in _SAME_EVERY_EPOCH},
+        )
+        scalars = {name: value for name, value in row.items() if isinstance(value, (int, float))}
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, step=epoch)
+
+    def measure(self, module: RegularisedObjective) -> None:
+        """Measure the network as it is now.
+
+        Raises
+        ------
+        ValueError
+            If its features or its loss are not finite; what was measured before then stays.
+        """
+        refresh_batch_norm(module.network, self._data.inputs)
+        evaluation = evaluate(module.network, self._data.inputs, self._data.labels, module.data_term)
+        if not math.isfinite(evaluation.loss):
+            raise ValueError(f"network must have a finite loss on the data; got {evaluation.loss}")
         head = module.network.head
         bias = None if head.bias is None else head.bias.detach().cpu().double()
         weight = head.weight.detach().cpu().double()
-        measures = measure(evaluation.moments, weight=weight, bias=bias)
-        row.update(
-            loss=evaluation.loss,
-            objective=evaluation.loss + float(module.decays.penalty(weight, bias, evaluation.squared_features)),
-            train_accuracy=evaluation.accuracy,
-            **{name: value for name, value in measures.items() if name not in ("num_classes", "num_samples", "counts")},
-        )
-        self.evaluation, self.measures, self.parameters = evaluation, measures, (weight, bias)
+        self.measures = measure(evaluation.moments, weight=weight, bias=bias)
+        self.evaluation, self.parameters = evaluation, (weight, bias)
+
+
+def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(value)
+        value = value / torch.distributed.get_world_size()
+    return value

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from lightning.pytorch import Trainer
-from torch import Tensor
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 
+from lopsided.counts import format_counts
 from lopsided.data import ImbalancedData
 from lopsided.geometry import Geometry
+from lopsided.losses import Loss
 from lopsided.metrics import Moments
 from lopsided.problem import UFM
+from lopsided.training.batches import Augmentation, Batches
+from lopsided.training.checkpoints import Checkpointer, epochs_in_checkpoint
 from lopsided.training.diagnosis import Finding, diagnose
+from lopsided.training.losses import loss_module
 from lopsided.training.networks import FeatureNetwork
-from lopsided.training.objective import Decays, Descent, RegularisedObjective
+from lopsided.training.objective import SCHEDULES, Decays, Descent, RegularisedObjective
 from lopsided.training.recording import Progress, Recorder
 
 #: Measurements taken over a run if ``measure_every`` is not given.
@@ -38,12 +44,12 @@ class TrainingResult:
     network : FeatureNetwork
         The trained network, on the CPU; its batch-norm statistics are those of the whole training set.
     model : UFM
-        The model whose optimum predicts this run: same counts, decays and bias.
+        The model whose optimum predicts this run: same counts, decays, bias and loss.
     history : list of dict
         One row a measured epoch, the first of the network before training. ``epoch``; ``seconds`` since the start;
         ``learning_rate``; ``decay_factor`` on λ_w and λ_h; ``batch_objective``, the mean loss of the epoch's batches as
         the optimiser saw them (None at the start). Then, over the whole training set in evaluation mode: ``loss``
-        (cross-entropy), ``objective`` at the final decays, ``train_accuracy``, and the measures of
+        (of the data), ``objective`` at the final decays, ``train_accuracy``, and the measures of
         :func:`lopsided.metrics.measure`, ``nc1`` among them. A row taken after the parameters ceased to be finite has
         NaN for loss and objective and no measures.
     moments : Moments
@@ -70,6 +76,25 @@ class TrainingResult:
     epochs: int
     findings: tuple[Finding, ...]
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the run ended in a loss that is not finite; what was measured is then from before."""
+        return any(finding.code == "loss-not-finite" for finding in self.findings)
+
+
+class DivergenceError(ArithmeticError):
+    """A run whose loss ceased to be finite, where that was asked to be an error.
+
+    Attributes
+    ----------
+    result : TrainingResult
+        What there is of the run.
+    """
+
+    def __init__(self, result: TrainingResult) -> None:
+        super().__init__("; ".join(str(finding) for finding in result.findings))
+        self.result = result
+
 
 def train(
     network: FeatureNetwork,
@@ -83,18 +108,27 @@ def train(
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
     momentum: float = 0.9,
-    ramp: float = 0.4,
-    ramp_start: float = 0.03,
+    schedule: Literal["cosine", "steps"] = "cosine",
+    ramp: float | None = None,
+    ramp_start: float | None = None,
+    loss: Loss | None = None,
+    features: Literal["any", "relu"] = "any",
+    crop: int = 0,
+    flip: bool = False,
     seed: int = 0,
     measure_every: int | None = None,
+    checkpoint: str | Path | None = None,
+    logger: Logger | Sequence[Logger] | None = None,
     progress: Progress | None = None,
     accelerator: str = "auto",
+    devices: int = 1,
+    on_divergence: Literal["record", "raise"] = "record",
 ) -> TrainingResult:
-    """Train a network by cross-entropy with decay on classifier, features and bias.
+    """Train a network by a loss with decay on classifier, features and bias.
 
     The optimum of the same objective over free features is what :class:`lopsided.UFM` predicts; nothing else (no
-    optimiser weight decay, no augmentation) acts on the network. Ctrl-C is passed on as ``KeyboardInterrupt`` and
-    leaves the network with its latest weights.
+    optimiser weight decay, and no augmentation unless asked for) acts on the network. Ctrl-C is passed on as
+    ``KeyboardInterrupt`` and leaves the network with its latest weights.
 
     Parameters
     ----------
@@ -109,7 +143,7 @@ def train(
     epochs : int
         Passes through the data.
     learning_rate : float
-        At the start; it follows half a cosine to 0.
+        At the start.
     batch_size : int, optional
         Upper bound on the samples in a batch; the batches of an epoch are of equal size within one sample. All
         samples at once by default.
@@ -117,17 +151,39 @@ def train(
         How steps are taken.
     momentum : float, default 0.9
         Of SGD.
-    ramp, ramp_start : float, default 0.4 and 0.03
-        λ_w and λ_h are raised geometrically, from ``ramp_start`` times their values, over this share of the steps;
-        0 has them constant.
+    schedule : {"cosine", "steps"}, default "cosine"
+        ``"cosine"``: λ_w and λ_h are raised geometrically, the learning rate follows half a cosine to 0. ``"steps"``,
+        as in the paper: λ_w and λ_h jump to their values, the learning rate is divided by ten after a third and
+        after two thirds of the steps.
+    ramp, ramp_start : float, optional
+        λ_w and λ_h are smaller over this share of the steps, ``ramp_start`` times their values at first. By default 0.4
+        and 0.03 for ``"cosine"``, 1/6 and 0.1 for ``"steps"``; a ramp of 0 has them constant.
+    loss : CrossEntropy or another loss, optional
+        As :class:`lopsided.UFM` takes it; cross-entropy by default.
+    features : {"any", "relu"}, default "any"
+        Which optimum predicts the run: over features of any sign, or H ≥ 0; see :class:`lopsided.UFM`. The network is
+        what it is.
+    crop, flip : int and bool, default 0 and False
+        See :class:`lopsided.training.Augmentation`.
     seed : int, default 0
         Decides the order of the samples; the global random state is neither read nor changed.
     measure_every : int, optional
         Epochs between measurements; by default there are about 50 of them.
+    checkpoint : str or Path, optional
+        File in which the run is stored after every measurement. Where it exists, the run goes on from there, to the
+        same end as if it had never stopped.
+    logger : Logger or sequence of Logger, optional
+        Lightning's: what is measured is logged there, by epoch.
     progress : callable, optional
         Called as ``progress(epochs_done, epochs_planned, latest_row)`` after every epoch.
     accelerator : str, default "auto"
         Lightning's: "cpu", "gpu", or what is there.
+    devices : int, default 1
+        Processes, each with an equal part of every batch and all of them with the same data and seed. Lightning starts
+        the script that calls this once more for each; every process gets the whole result. Batch norm uses the
+        statistics of each part.
+    on_divergence : {"record", "raise"}, default "record"
+        Whether a loss that is not finite is a finding of the result, or an error.
 
     Returns
     -------
@@ -136,7 +192,12 @@ def train(
     Raises
     ------
     ValueError
-        If an argument breaks its rule, or the network and the data do not fit.
+        If an argument breaks its rule, the network and the data do not fit, or the checkpoint is damaged or another
+        run's.
+    DivergenceError
+        If the loss ceases to be finite, with ``on_divergence="raise"``.
+    OSError
+        If a checkpoint cannot be written.
 
     Examples
     --------
@@ -152,27 +213,50 @@ def train(
     _check_whole("measure_every", measure_every, optional=True)
     _check_range("learning_rate", learning_rate, "above 0", learning_rate > 0)
     _check_range("momentum", momentum, "in [0, 1)", 0 <= momentum < 1)
+    _check_choice("schedule", schedule, tuple(SCHEDULES))
+    ramp = SCHEDULES[schedule][0] if ramp is None else ramp
+    ramp_start = SCHEDULES[schedule][1] if ramp_start is None else ramp_start
     _check_range("ramp", ramp, "in [0, 1)", 0 <= ramp < 1)
     _check_range("ramp_start", ramp_start, "in (0, 1]", 0 < ramp_start <= 1)
-    if optimizer not in ("adam", "sgd"):
-        raise ValueError(f"optimizer must be 'adam' or 'sgd'; got {optimizer!r}")
+    _check_choice("optimizer", optimizer, ("adam", "sgd"))
+    _check_choice("on_divergence", on_divergence, ("record", "raise"))
+    _check_whole("devices", devices)
     _check_fit(network, data)
+    augmentation = _checked_augmentation(crop, flip, data)
     has_bias = network.head.bias is not None
-    model = UFM(data.counts, lambda_w=lambda_w, lambda_h=lambda_h, lambda_b=lambda_b, bias=has_bias)
+    decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
+    model = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
+    solution = model.solve()  # first: what cannot be predicted is refused before it is trained
 
-    batches = _Batches(data, batch_size or data.num_samples, seed)
+    descent = Descent(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
+    every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
+    batches = Batches(data, batch_size or data.num_samples, seed, augmentation)
     objective = RegularisedObjective(
         network,
         num_samples=data.num_samples,
         decays=Decays(weight=model.lambda_w, features=model.lambda_h, bias=model.lambda_b),
-        descent=Descent(learning_rate, optimizer, momentum, ramp, ramp_start),
+        descent=descent,
+        data_term=None if loss is None else loss_module(loss, data.counts),
     )
-    recorder = Recorder(data, every=measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS), progress=progress)
-    _fit(objective, batches, recorder, epochs=epochs, accelerator=accelerator)
+    recorder = Recorder(data, every=every, progress=progress)
+    settings = {
+        **decays,
+        **dataclasses.asdict(descent),
+        **dataclasses.asdict(augmentation),
+        "loss": repr(model.loss),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "measure_every": every,
+        "data": data.name,
+        "counts": format_counts(data.counts),
+        "network": type(network).__name__,
+        "parameters": {name: list(parameter.shape) for name, parameter in network.named_parameters()},
+    }
+    _fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
 
     geometry = recorder.evaluation.moments.geometry(*recorder.parameters)
-    solution = model.solve()
-    return TrainingResult(
+    result = TrainingResult(
         network=network,
         model=model,
         history=recorder.history,
@@ -185,46 +269,50 @@ def train(
             recorder.history, predicted=solution.geometry, measured=geometry, optimum=float(solution.objective)
         ),
     )
-
-
-class _Batches:
-    """All samples in a new order every epoch, in batches of equal size within one sample.
-
-    The tensors are in memory and a batch is one indexing operation, so a loader with workers would only add to it. A
-    last batch of one sample, on which batch norm fails, cannot occur.
-    """
-
-    def __init__(self, data: ImbalancedData, batch_size: int, seed: int) -> None:
-        self._data = data
-        self._number = math.ceil(data.num_samples / batch_size)
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return self._number
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(self._data.num_samples, generator=self._generator)
-        for rows in order.tensor_split(self._number):
-            yield self._data.inputs[rows], self._data.labels[rows]
+    if result.diverged and on_divergence == "raise":
+        raise DivergenceError(result)
+    return result
 
 
 def _fit(
-    objective: RegularisedObjective, batches: _Batches, recorder: Recorder, *, epochs: int, accelerator: str
+    objective: RegularisedObjective,
+    batches: Batches,
+    recorder: Recorder,
+    settings: Mapping[str, Any],
+    checkpoint: str | Path | None,
+    logger: Logger | Sequence[Logger] | None,
+    epochs: int,
+    accelerator: str,
+    devices: int,
 ) -> None:
-    """Run Lightning's loop, silent, leaving no files, and letting Ctrl-C through."""
+    """Run Lightning's loop, silent, leaving no files but those asked for, and letting Ctrl-C through."""
+    callbacks: list[Callback] = [recorder]
+    resume = None
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        callbacks.append(Checkpointer(path, settings))
+        if path.exists():
+            batches.skip(epochs_in_checkpoint(path, settings))
+            resume = path
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         trainer = Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=devices,
+            strategy="auto" if devices == 1 else "ddp",
             max_epochs=epochs,
-            callbacks=[recorder],
-            logger=False,
-            enable_checkpointing=False,
+            callbacks=callbacks,
+            logger=False if logger is None else list(logger) if isinstance(logger, Sequence) else logger,
+            log_every_n_steps=1,
+            enable_checkpointing=checkpoint is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         with _interruptible():
-            trainer.fit(objective, batches)
+            trainer.fit(objective, batches, ckpt_path=resume, weights_only=True)
+    if not hasattr(recorder, "evaluation"):  # the checkpoint was of a run that had ended
+        recorder.measure(objective)
 
 
 @contextlib.contextmanager
@@ -270,6 +358,20 @@ def _check_whole(name: str, value: int | None, *, optional: bool = False) -> Non
 def _check_range(name: str, value: float, rule: str, holds: bool) -> None:
     if not holds or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number {rule}; got {value!r}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}")
+
+
+def _checked_augmentation(crop: int, flip: bool, data: ImbalancedData) -> Augmentation:
+    if not isinstance(crop, int) or isinstance(crop, bool) or crop < 0:
+        raise ValueError(f"crop must be a whole number of at least 0; got {crop!r}")
+    if (crop or flip) and len(data.input_shape) != 3:
+        name = "crop" if crop else "flip"
+        raise ValueError(f"{name} must be left out: it is for images, and inputs here are of shape {data.input_shape}")
+    return Augmentation(crop, flip)
 
 
 def _check_fit(network: FeatureNetwork, data: ImbalancedData) -> None:

@@ -1,0 +1,111 @@
+"""The samples in a new order every epoch, cut into batches, shared among processes, and moved about if asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lopsided.data import ImbalancedData
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random shifts and mirror images, drawn anew whenever a sample is shown.
+
+    The model knows one feature vector a sample, so what it predicts is for training without.
+
+    Attributes
+    ----------
+    crop : int
+        Each image is shifted by up to so many pixels up or down and left or right; what comes in is 0, the mean.
+    flip : bool
+        Each image is mirrored, left to right, with chance one half.
+    """
+
+    crop: int = 0
+    flip: bool = False
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return (B, channels, height, width) images shifted and mirrored.
+
+        Examples
+        --------
+        >>> images = torch.arange(4.0).reshape(1, 1, 2, 2)
+        >>> Augmentation(crop=1)(images, torch.Generator().manual_seed(1)).shape
+        torch.Size([1, 1, 2, 2])
+        """
+        number, _, height, width = images.shape
+        if self.crop:
+            padded = functional.pad(images, (self.crop,) * 4)
+            top, left = torch.randint(0, 2 * self.crop + 1, (2, number, 1), generator=generator)
+            rows = (top + torch.arange(height))[:, None, :, None]
+            columns = (left + torch.arange(width))[:, None, None, :]
+            samples, channels = torch.arange(number)[:, None, None, None], torch.arange(images.shape[1])[:, None, None]
+            images = padded[samples, channels, rows, columns]
+        if self.flip:
+            mirrored = torch.rand(number, generator=generator) < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return images
+
+
+class Batches:
+    """All samples in a new order every epoch, in batches of equal size within one sample.
+
+    The tensors are in memory and a batch is one indexing operation, so a loader with workers would only add to it. A
+    last batch of one sample, on which batch norm fails, cannot occur. Of several processes each gets its part of the
+    very batches that one process would get.
+
+    Parameters
+    ----------
+    data : ImbalancedData
+        Its training part is given out.
+    batch_size : int
+        Upper bound on the samples in a batch, over all processes.
+    seed : int
+        Decides the order.
+    augmentation : Augmentation
+        What is done to the images.
+    """
+
+    def __init__(self, data: ImbalancedData, batch_size: int, seed: int, augmentation: Augmentation) -> None:
+        self._data = data
+        self._number = math.ceil(data.num_samples / batch_size)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._epoch = 0
+        self._augmentation = augmentation
+
+    def __len__(self) -> int:
+        return self._number
+
+    def skip(self, epochs: int) -> None:
+        """Pass over epochs that were done before."""
+        for _ in range(epochs):
+            self._order()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._order()
+        rank, processes = _place()
+        generator = torch.Generator().manual_seed((1_000_003 * self._seed + self._epoch) % 2**63)
+        for rows in order.tensor_split(self._number):
+            inputs = self._data.inputs[rows]
+            if self._augmentation != Augmentation():
+                inputs = self._augmentation(inputs, generator)
+            own = torch.arange(len(rows)).tensor_split(processes)[rank]
+            yield inputs[own], self._data.labels[rows[own]]
+
+    def _order(self) -> Tensor:
+        self._epoch += 1
+        return torch.randperm(self._data.num_samples, generator=self._generator)
+
+
+def _place() -> tuple[int, int]:
+    """Which process this is, and of how many."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

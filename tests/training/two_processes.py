@@ -1,0 +1,46 @@
+"""One of the processes of a run that the tests start; not a test itself.
+
+python two_processes.py DEVICES RESULT.npz
+"""
+
+import dataclasses
+import sys
+import warnings
+
+import numpy as np
+
+import lopsided as lp
+from lopsided.training import build_network, load_data, train
+
+
+def main(devices: int, result: str) -> None:
+    data = load_data("digits", "20x2,7x3")  # 61 samples: parts of 31 and 30 of the one batch
+    data = dataclasses.replace(data, inputs=data.inputs.double())
+    arrays = {}
+    for name, batch_size, epochs in (("step", None, 1), ("run", 21, 5)):
+        network = build_network("mlp", data.input_shape, 5, hidden=(), dim=6).double()
+        ran = train(
+            network,
+            data,
+            lambda_w=0.03,
+            lambda_h=0.003,
+            lambda_b=0.02,
+            loss=lp.CrossEntropy(weights=[1, 1, 3, 3, 3]),
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer="sgd",
+            learning_rate=0.05,
+            ramp=0.0,
+            flip=True,
+            accelerator="cpu",
+            devices=devices,
+        )
+        arrays |= {f"{name} {key}": value.numpy() for key, value in network.state_dict().items()}
+        arrays[f"{name} objectives"] = np.array([row["objective"] for row in ran.history])
+        arrays[f"{name} batches"] = np.array([row["batch_objective"] for row in ran.history[1:]])
+    np.savez(result, **arrays)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    main(int(sys.argv[1]), sys.argv[2])
