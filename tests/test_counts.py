@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.counts import LARGEST_COUNT
+from lopsided.counts import LARGEST_COUNT, parse_counts, profile_counts
 
 counts_lists = st.lists(st.integers(1, LARGEST_COUNT), min_size=2, max_size=40)
 runs = st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 30)), min_size=1, max_size=10).filter(
@@ -95,3 +95,70 @@ def test_a_long_bad_value_is_cut_short():
     with pytest.raises(ValueError, match=r"\.\.\.$") as caught:
         lp.parse_counts(["a"] * 10_000)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # The sizes of CIFAR10-LT and CIFAR100-LT at ratio 100 that Cao et al. (2019) train on: 12 406 and 10 847.
+        ("exp:5000x10:100", [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]),
+        ("step:500x4:10", [500, 500, 50, 50]),
+        ("step:500x5:10:0.2", [500, 500, 500, 500, 50]),
+        ("PARETO:100x4:1", [100, 50, 33, 25]),
+        ("exp:7x3:1", [7, 7, 7]),
+    ],
+)
+def test_profiles(text, expected):
+    assert parse_counts(text).tolist() == expected
+
+
+def test_the_long_tail_of_a_hundred_classes_has_the_published_size():
+    assert parse_counts("exp:5000x10:100").sum() == 12406
+    assert parse_counts("exp:500x100:100").sum() == 10847
+
+
+@given(st.integers(50, 10**6), st.integers(2, 200), st.floats(1, 50), st.sampled_from(["exp", "step"]))
+def test_a_profile_falls_from_the_largest_class_to_the_ratio(largest, classes, ratio, kind):
+    counts = profile_counts(kind, largest, classes, ratio)
+    assert len(counts) == classes
+    assert counts[0] == largest
+    assert counts == sorted(counts, reverse=True)
+    assert abs(counts[-1] - largest / ratio) <= 1
+    if kind == "exp" and classes > 2:
+        exact = [largest * ratio ** (-k / (classes - 1)) for k in range(classes)]
+        assert max(abs(found - true) for found, true in zip(counts, exact, strict=True)) <= 1
+
+
+@given(st.integers(1000, 10**6), st.integers(2, 60), st.floats(0.7, 9))
+def test_the_pareto_profile_has_its_rank_size_rule(largest, classes, shape):
+    """The k-th largest of many draws of shape a falls as k^(−1/a): twice the rank, 2^(−1/a) the size."""
+    counts = profile_counts("pareto", largest, classes, shape)
+    for rank in range(1, classes // 2 + 1):
+        assert abs(counts[2 * rank - 1] - counts[rank - 1] * 2 ** (-1 / shape)) <= 2
+
+
+@pytest.mark.parametrize("content", ["500\n300\n100\n", "500, 300,100", "500;300 100", "\ufeff500x1,300\n100"])
+def test_a_file_of_counts(tmp_path, content):
+    (tmp_path / "counts.txt").write_text(content, encoding="utf-8")
+    assert parse_counts(f"@{tmp_path}/counts.txt").tolist() == [500, 300, 100]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exp:500:10", r"counts: cannot read the profile 'exp:500:10'; write exp:LARGESTxCLASSES:RATIO"),
+        ("exp:500x3:10:2", "cannot read the profile"),
+        ("exp:500x3:ten", "cannot read the profile"),
+        ("zipf:500x3:2", "a profile must be exp, step or pareto; got 'zipf'"),
+        ("exp:500x1:2", "a profile must have at least 2 .* classes; got 1"),
+        ("exp:500x3:0.01", "in profile exp, the largest class over the smallest is at least 1; got 0.01"),
+        ("pareto:500x3:0", "in profile pareto, the shape must be above 0; got 0"),
+        ("step:500x3:nan", "in profile step, the largest class over the smallest is at least 1; got nan"),
+        ("step:500x4:10:1", r"the share of rare classes must be in \(0, 1\); got 1"),
+        ("exp:50x3:100", "every class of a profile must keep a sample; the smallest of 50 samples has 0"),
+        ("@no-such-file", "counts must be in a readable text file; got '@no-such-file': No such file"),
+    ],
+)
+def test_profiles_that_cannot_be_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_counts(text)

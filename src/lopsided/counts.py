@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -18,6 +19,7 @@ MOST_CLASSES = 10**7
 MOST_RANGES = 3
 
 _TERM = re.compile(r"(?P<value>[^x*]+?)(?:[x*](?P<times>.+))?", re.IGNORECASE)
+_PROFILE = re.compile(r"(?P<kind>[a-z]+):(?P<largest>\d+)[x*](?P<classes>\d+):(?P<numbers>[^x*]+)", re.IGNORECASE)
 _FORMAT = "write COUNTxCLASSES terms separated by commas, such as 500x5,100x5"
 
 
@@ -27,8 +29,10 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     Parameters
     ----------
     counts : str or (K,) array_like
-        ``"500x5,100x5"`` (500 samples in each of 5 classes, then 100 in each of 5), ``"500,300,100"``, or a sequence of
-        whole numbers, one a class.
+        ``"500x5,100x5"`` (500 samples in each of 5 classes, then 100 in each of 5), ``"500,300,100"``, a sequence of
+        whole numbers, one a class, or a profile that begins with LARGESTxCLASSES, as :func:`profile_counts` has it:
+        ``"exp:5000x10:100"``, ``"step:500x10:5"`` or ``"pareto:500x100:2"``. ``"@FILE"`` is a text file of counts,
+        separated by commas or white space.
 
     Returns
     -------
@@ -44,8 +48,10 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     --------
     >>> parse_counts("500x2,100")
     array([500, 500, 100])
+    >>> parse_counts("exp:500x4:10")
+    array([500, 232, 107,  50])
     """
-    values = list(parse_terms(counts, "counts", _FORMAT)) if isinstance(counts, str) else counts
+    values = _parse_text(counts) if isinstance(counts, str) else counts
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -66,6 +72,92 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     if len(numbers) == 1:
         raise ValueError(f"counts must name at least two classes, else there is nothing to tell apart; got {counts!r}")
     return numbers.astype(np.int64)
+
+
+def profile_counts(kind: str, largest: int, classes: int, ratio: float, share: float = 0.5) -> list[int]:
+    r"""Counts of a family that the literature uses, largest class first, rounded down.
+
+    Parameters
+    ----------
+    kind : {"exp", "step", "pareto"}
+        ``"exp"``: a long tail, :math:`n_k=n_0\,r^{-k/(K-1)}`, k = 0 … K − 1 (Cui et al., CVPR 2019). ``"step"``: the
+        last classes have 1/r of the others (Buda et al., Neural Networks 2018). ``"pareto"``: the sizes of a Pareto
+        distribution of shape r in order of rank, :math:`n_k=n_0\,(k+1)^{-1/r}`.
+    largest : int
+        Samples in the largest class, :math:`n_0`.
+    classes : int
+        Number of classes K, at least 2.
+    ratio : float
+        r: the largest class over the smallest, at least 1; for ``"pareto"`` the shape, above 0.
+    share : float, default 0.5
+        Of the classes, those that are rare: for ``"step"`` alone.
+
+    Returns
+    -------
+    list of K int
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule, or a class would be left without a sample.
+
+    Examples
+    --------
+    >>> profile_counts("step", 500, 5, 10, share=0.4), profile_counts("pareto", 500, 5, 2)
+    ([500, 500, 500, 50, 50], [500, 353, 288, 250, 223])
+    """
+    if kind not in ("exp", "step", "pareto"):
+        raise ValueError(f"counts: a profile must be exp, step or pareto; got {kind!r}")
+    if not 2 <= classes <= MOST_CLASSES:
+        raise ValueError(f"counts: a profile must have at least 2 and at most {MOST_CLASSES} classes; got {classes}")
+    if not (ratio > 0 if kind == "pareto" else ratio >= 1) or ratio == float("inf"):
+        rule = "the shape must be above 0" if kind == "pareto" else "the largest class over the smallest is at least 1"
+        raise ValueError(f"counts: in profile {kind}, {rule}; got {ratio:g}")
+    if not 0 < share < 1:
+        raise ValueError(f"counts: in profile step, the share of rare classes must be in (0, 1); got {share:g}")
+    index = np.arange(classes)
+    factors: NDArray[np.floating[Any]]
+    if kind == "exp":
+        factors = (1 / ratio) ** (index / (classes - 1))
+    elif kind == "pareto":
+        factors = (index + 1.0) ** (-1 / ratio)
+    else:
+        factors = np.where(index < classes - round(share * classes), 1.0, 1 / ratio)
+    # A product such as 500 · 0.1 that falls short of a whole number by rounding alone is that number.
+    counts = np.floor(largest * factors * (1 + 1e-12)).astype(np.int64).tolist()
+    if counts[-1] < 1:
+        raise ValueError(
+            f"counts: every class of a profile must keep a sample; the smallest of {largest} samples has {counts[-1]};"
+            " lower the ratio"
+        )
+    return list(counts)
+
+
+def _parse_text(text: str) -> list[float]:
+    """The numbers that a text stands for: terms, a profile, or a file."""
+    if text.startswith("@"):
+        try:
+            content = Path(text[1:]).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise ValueError(f"counts must be in a readable text file; got {text!r}: {reason}") from None
+        return list(parse_terms(",".join(re.split(r"[\s,;]+", content.strip())), "counts", _FORMAT))
+    if ":" not in text:
+        return list(parse_terms(text, "counts", _FORMAT))
+    match = _PROFILE.fullmatch(text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        numbers = [float(number) for number in match["numbers"].split(":")]
+        kind = match["kind"].lower()
+        if len(numbers) > (2 if kind == "step" else 1):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"counts: cannot read the profile {text!r}; write exp:LARGESTxCLASSES:RATIO, step:LARGESTxCLASSES:RATIO or"
+            " pareto:LARGESTxCLASSES:SHAPE, such as exp:5000x10:100"
+        ) from None
+    return list(map(float, profile_counts(kind, int(match["largest"]), int(match["classes"]), *numbers)))
 
 
 def parse_terms(text: str, name: str, remedy: str) -> Iterable[float]:
