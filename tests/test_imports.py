@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lopsided"
 #: From the ground up: a room uses only rooms named before it, and itself.
 ROOMS = (
     "counts",
+    "count_sources",
     "losses",
     "geometry",
     "comparison",
@@ -21,6 +22,7 @@ ROOMS = (
     "theory",
     "data",
     "metrics",
+    "remedies",
     "training",
     "experiments",
     "report",
@@ -108,12 +110,14 @@ with contextlib.suppress(SystemExit):
         RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003"),
         RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003 --json"),
         RUN.format(arguments="thresholds --counts 500x5,100x5"),
+        RUN.format(arguments="check --counts cifar10-lt:100 --lambda-z 0.001"),
+        RUN.format(arguments="advise --counts 500x5,100x5 --lambda-z 0.0035 --levers decay,class-weights"),
         "import lopsided.report, lopsided.experiments.demo",
         RUN.format(arguments="demo --data nosuch"),
         RUN.format(arguments="demo --counts 9x11"),
         RUN.format(arguments="demo --output /proc/self/demo"),
     ],
-    ids=["package", "version", "help", "predict", "predict-json", "thresholds", "report", "data", "counts", "output"],
+    ids=["package", "version", "help", "predict", "predict-json", "thresholds", "check", "advise", "report", "data", "counts", "output"],
 )
 def test_answers_need_neither_torch_nor_matplotlib(code):
     loaded = loaded_by(code)

@@ -6,10 +6,12 @@ loads neither torch nor Matplotlib.
 """
 
 from lopsided.comparison import Comparison, Discrepancy, compare
+from lopsided.count_sources import ClassCounts, read_counts
 from lopsided.counts import format_counts, parse_counts
 from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy, FocalLoss, SquaredError
 from lopsided.problem import UFM, Clusters
+from lopsided.remedies import Advice, Outlook, Remedy, advise, check
 from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve_path
 from lopsided.theory import CriticalDecay, Thresholds, critical_path, solve, thresholds
 
@@ -17,7 +19,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "UFM",
+    "Advice",
     "Certificate",
+    "ClassCounts",
     "ClusterSummary",
     "Clusters",
     "Comparison",
@@ -26,15 +30,20 @@ __all__ = [
     "Discrepancy",
     "FocalLoss",
     "Geometry",
+    "Outlook",
+    "Remedy",
     "Solution",
     "SquaredError",
     "Thresholds",
     "__version__",
+    "advise",
     "certify_logits",
+    "check",
     "compare",
     "critical_path",
     "format_counts",
     "parse_counts",
+    "read_counts",
     "solve",
     "solve_path",
     "thresholds",

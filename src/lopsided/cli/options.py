@@ -35,7 +35,8 @@ Counts = Annotated[
     typer.Option(
         metavar="COUNTS",
         show_default=False,
-        help="Samples in each class: 500x5,100x5 is 500 in each of 5 classes, then 100 in each of 5; or 500,300,100.",
+        help="Samples in each class: 500x5,100x5 is 500 in each of 5 classes, then 100 in each of 5; or 500,300,100; or"
+        " a file of labels (train.csv:species, .npy, .parquet), a folder of class folders, or cifar100-lt:100.",
     ),
 ]
 LambdaZ = Annotated[
@@ -51,6 +52,20 @@ LambdaW = Annotated[
 LambdaH = Annotated[
     float | None,
     typer.Option(parser=number, metavar="DECAY", help="Decay of the features, (λ_h/2)·Σ‖h‖² over all samples."),
+]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(parser=number, metavar="DECAY", help="Decay λ_w of the classifier, as PyTorch's weight_decay."),
+]
+FeatureDecay = Annotated[
+    float | None,
+    typer.Option(parser=number, metavar="DECAY", help="Decay λ_h of the features, (λ_h/2)·Σ‖h‖² over all samples."),
+]
+Margin = Annotated[
+    float,
+    typer.Option(
+        parser=number, metavar="FACTOR", help="How many times λ_z a class's threshold is to be, for it to be safe."
+    ),
 ]
 LambdaB = Annotated[
     float, typer.Option(parser=number, metavar="DECAY", help="Decay of the bias; 0 leaves the bias free.")

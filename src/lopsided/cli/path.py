@@ -9,6 +9,7 @@ import typer
 
 from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json, shown_rows
+from lopsided.count_sources import read_counts
 from lopsided.counts import parse_terms
 from lopsided.losses import Loss
 from lopsided.problem import UFM
@@ -66,7 +67,7 @@ def path(
     """
     from lopsided.report import figure_path, figure_singular_values, save_figure
 
-    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)  # λ_z plays no part
+    model = UFM(read_counts(counts).counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)  # λ_z plays no part
     number_of_points = _whole(points)
     chosen = None if decays is None else _read(model, decays)
     target = None if figure is None else figure_path(figure)

@@ -21,6 +21,7 @@ from lopsided.cli.options import (
     takes_loss,
 )
 from lopsided.cli.output import bar, console, print_json, shown_rows
+from lopsided.count_sources import read_counts
 from lopsided.counts import class_ranges
 from lopsided.losses import Loss
 from lopsided.problem import UFM
@@ -55,7 +56,7 @@ def predict(
     lopsided predict --counts 500x5,100x5 --lambda-z 0.003 --lambda-b 0.02
     """
     model = UFM(
-        counts,
+        read_counts(counts).counts,
         lambda_z,
         lambda_w=lambda_w,
         lambda_h=lambda_h,

@@ -6,6 +6,7 @@ import numpy as np
 
 from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
 from lopsided.cli.output import console, print_json, shown_rows
+from lopsided.count_sources import read_counts
 from lopsided.counts import class_ranges
 from lopsided.losses import Loss
 from lopsided.problem import UFM
@@ -28,7 +29,7 @@ def thresholds(
     lopsided thresholds --counts 500x5,100x5 --lambda-b 0.02
     """
     # The thresholds are values of λ_z, so they do not depend on the one that a model must have.
-    model = UFM(counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss, features=features)
+    model = UFM(read_counts(counts).counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss, features=features)
     found = model.thresholds()
     clusters = model.clusters
     if as_json:

@@ -16,7 +16,7 @@ from lopsided.theory.solving import solve
 from lopsided.theory.spectrum import SingularPaths, singular_paths
 from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.stationary import StationaryPoint, stationary_point
-from lopsided.theory.thresholds import Thresholds, thresholds
+from lopsided.theory.thresholds import Thresholds, class_strengths, thresholds
 from lopsided.theory.two_classes import two_class_optimum
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
 
@@ -35,6 +35,7 @@ __all__ = [
     "Thresholds",
     "TwoClusterBoundaries",
     "balanced_optimum",
+    "class_strengths",
     "collapse_sizes",
     "critical_path",
     "deep_stationary_point",

@@ -85,11 +85,52 @@ def thresholds(problem: UFM) -> Thresholds:
         within, complete, note = local_thresholds(problem)
         return Thresholds(within, complete, problem.clusters.counts, note)
     clusters, terms = problem.clusters, problem.clusters.terms
-    strength = terms.weights * terms.row_scales * terms.column_scales * np.sqrt(clusters.counts) / terms.normaliser
-    within = np.where(clusters.sizes > 1, (1 - terms.smoothing) * strength, np.nan)
+    strengths = class_strengths(problem)
+    within = np.where(clusters.sizes > 1, strengths, np.nan)
     for cluster in np.flatnonzero((terms.margins > 0) & (clusters.sizes > 1)):
-        within[cluster] = _with_margin(problem, int(cluster), float(strength[cluster]))
+        within[cluster] = _with_margin(problem, int(cluster), float(strengths[cluster] / (1 - terms.smoothing)))
     return Thresholds(within=within, complete=complete_threshold(problem), counts=clusters.counts)
+
+
+def class_strengths(problem: UFM) -> Array:
+    r"""The decay at which two classes like those of each cluster merge, margins left out: (1 − ε) w δ √n / N.
+
+    What :func:`thresholds` gives for clusters of two or more classes; it is a number of every class, alone in its
+    count or not.
+
+    Parameters
+    ----------
+    problem : UFM
+        A convex one. Its ``lambda_z`` plays no part.
+
+    Returns
+    -------
+    (J,) array
+        In the order of ``problem.clusters``.
+
+    Raises
+    ------
+    ValueError
+        If the problem is not convex.
+
+    Notes
+    -----
+    For cross-entropy with weights w and smoothing ε it bounds what any class may suffer. The dual constraint says that
+    no row of :math:`w\sqrt n\,(t-p)/(N\lambda)` is longer than 1, so that
+    :math:`\|t_k-p_k\|\le(1-\varepsilon)\lambda/s_k` with :math:`s_k` the strength. Without smoothing and scales another class can
+    have the larger share of :math:`p_k` only where that norm is at least :math:`\sqrt{1/2}`, attained at (½, ½, 0, …): at
+    decays below :math:`s_k/\sqrt2` the samples of class k are given to class k, whatever the other counts.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> class_strengths(lp.UFM("500,100x2", 1.0))
+    array([0.03194383, 0.01428571])
+    """
+    problem.require_convex("class_strengths()")
+    clusters, terms = problem.clusters, problem.clusters.terms
+    strengths: Array = terms.weights * terms.row_scales * terms.column_scales * np.sqrt(clusters.counts)
+    return (1 - terms.smoothing) * strengths / terms.normaliser
 
 
 def _with_margin(problem: UFM, cluster: int, strength: float) -> float:

@@ -1,0 +1,180 @@
+"""``lopsided advise``: the smallest change along each lever that keeps classes, each solved again."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from lopsided.cli.options import (
+    Bias,
+    Counts,
+    FeatureDecay,
+    Json,
+    LambdaB,
+    LambdaZ,
+    Margin,
+    WeightDecay,
+    takes_loss,
+)
+from lopsided.cli.output import console, patient_progress, print_json
+from lopsided.count_sources import read_counts
+from lopsided.losses import Loss
+from lopsided.remedies import FADING, Remedy
+from lopsided.remedies import advise as advise_problem
+from lopsided.remedies.advising import Advice
+from lopsided.remedies.checking import problem_of
+
+
+@takes_loss
+def advise(
+    counts: Counts,
+    *,
+    lambda_z: LambdaZ = None,
+    weight_decay: WeightDecay = None,
+    feature_decay: FeatureDecay = None,
+    lambda_b: LambdaB = 0.0,
+    bias: Bias = True,
+    loss: Loss,
+    keep: Annotated[
+        str, typer.Option(metavar="CLASSES", help="Classes to be kept: all, or such as 5-9,12, or their names.")
+    ] = "all",
+    margin: Margin = FADING,
+    levers: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these levers, such as decay,class-weights.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Advise what to change so that classes are kept: the smallest change along each lever, solved again.
+
+    Exits with 1 where no lever keeps them.
+
+    Example:
+
+    lopsided advise --counts 500x5,100x5 --lambda-z 0.0035 --lambda-b 0.02 --keep 5-9
+    """
+    found = read_counts(counts)
+    problem = problem_of(
+        found,
+        lambda_z,
+        weight_decay=weight_decay,
+        feature_decay=feature_decay,
+        lambda_b=lambda_b,
+        bias=bias,
+        loss=loss,
+    )
+    with patient_progress("remedies") as progress:
+        advice = advise_problem(
+            problem,
+            _classes(keep, len(found.counts), found.names),
+            margin=margin,
+            levers=None if levers is None else [name.strip() for name in levers.split(",")],
+            names=found.names,
+            progress=progress,
+        )
+    if as_json:
+        print_json(advice.to_dict())
+    else:
+        _print(advice)
+    if not any(remedy.works for remedy in advice.remedies):
+        raise typer.Exit(1)
+
+
+def _classes(text: str, num_classes: int, names: tuple[str, ...] | None) -> str | list[int | str]:
+    """Classes as typed: names, numbers, and ranges of numbers."""
+    if text.strip() == "all":
+        return "all"
+    found: list[int | str] = []
+    for term in (part.strip() for part in text.split(",")):
+        span = re.fullmatch(r"(\d+)[-–](\d+)", term)
+        if span is not None and (names is None or term not in names):
+            first, last = int(span[1]), int(span[2])
+            if first > last or last >= num_classes:
+                raise ValueError(f"keep must name class numbers from 0 to {num_classes - 1}; got {term!r}")
+            found += range(first, last + 1)
+        elif term.isdigit() and (names is None or term not in names):
+            found.append(int(term))
+        else:
+            found.append(term)
+    return found
+
+
+def _print(advice: Advice) -> None:
+    from lopsided.cli.class_table import class_table, names_of, plain_table
+
+    terminal = console()
+    before = advice.before
+    terminal.print(str(before.problem), style="bold", no_wrap=True, overflow="ellipsis", markup=False)
+    terminal.print(class_table(before))
+    if not advice.short:
+        headline = f"Nothing to mend: every class to be kept has a margin of {advice.margin:.4g} or more."
+    else:
+        headline = (
+            f"{len(advice.short)} of {len(advice.keep)} classes to be kept lack a margin of {advice.margin:.4g}:"
+            f" {names_of(before, advice.short)}."
+        )
+    terminal.print(headline, style="bold")
+    terminal.print()
+    table = plain_table("remedy", "margin", "p(own)", "lead", "others: margin", "p(own)")
+    table.add_column("", min_width=5, no_wrap=True)
+    for remedy in advice.remedies:
+        table.add_row(*_row(advice, remedy))
+    terminal.print(table)
+    terminal.print("Lowest of the classes that lacked it, and of the others, before → after.", style="dim")
+    terminal.print()
+    for remedy in advice.remedies:
+        terminal.print(f"{_title(remedy)}: {_sentence(advice, remedy)}", markup=False)
+    for note in advice.notes:
+        terminal.print(f"- {note}", style="dim", markup=False)
+
+
+def _title(remedy: Remedy) -> str:
+    return f"{remedy.name} ({remedy.convention})" if remedy.convention else remedy.name
+
+
+def _row(advice: Advice, remedy: Remedy) -> list[str]:
+    verdict = "[green]works[/]" if remedy.works else "[bold red]fails[/]"
+    after, cost, before = remedy.outlook, remedy.cost, advice.before
+    if after is None or cost is None:
+        return [_title(remedy), *["–"] * 5, verdict]
+    chosen = advice.short or advice.keep
+    moved = remedy.classes[chosen]
+
+    def lowest(name: str, form: str) -> str:
+        first, second = getattr(before, name)[chosen].min(), getattr(after, name)[moved].min()
+        return f"{first:{form}} → {second:{form}}"
+
+    def pair(values: tuple[float, float] | None, form: str) -> str:
+        return "–" if values is None else f"{values[0]:{form}} → {values[1]:{form}}"
+
+    return [
+        _title(remedy),
+        lowest("margins", ".2f"),
+        lowest("probability", ".2f"),
+        f"{after.logit_gap[moved].min():+.2f}",
+        pair(cost.lowest_margin, ".2f"),
+        pair(cost.lowest_probability, ".2f"),
+        verdict,
+    ]
+
+
+def _sentence(advice: Advice, remedy: Remedy) -> str:
+    parts = [remedy.change if remedy.works else f"{remedy.reason}. Nearest: {remedy.change}"]
+    if remedy.outlook is None or remedy.cost is None:
+        return remedy.reason + "."
+    from lopsided.cli.class_table import names_of
+
+    outvoted = set(remedy.outlook.outvoted)
+    still = [
+        k for k in advice.keep if remedy.classes[k] in outvoted and remedy.outlook.states[remedy.classes[k]] != "lost"
+    ]
+    if still:
+        parts.append(
+            f"another class is still predicted for {len(still)} of those kept ({names_of(advice.before, still)})"
+        )
+    for word in ("lost", "fading", "outvoted"):
+        hit = getattr(remedy.cost, f"newly_{word}")
+        if hit:
+            parts.append(f"it costs: newly {word} {names_of(advice.before, hit)}")
+    return "; ".join(parts) + "."

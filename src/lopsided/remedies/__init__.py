@@ -1,0 +1,20 @@
+"""Will classes be lost, and what keeps them: ``check``, ``advise``, and the remedies."""
+
+from lopsided.remedies.advising import LEVERS, Advice, advise
+from lopsided.remedies.checking import check
+from lopsided.remedies.outlook import FADING, Outlook
+from lopsided.remedies.remedy import Cost, Remedy
+from lopsided.remedies.targets import resampled, target_counts
+
+__all__ = [
+    "FADING",
+    "LEVERS",
+    "Advice",
+    "Cost",
+    "Outlook",
+    "Remedy",
+    "advise",
+    "check",
+    "resampled",
+    "target_counts",
+]

@@ -1,0 +1,209 @@
+r"""Resampling: how many samples of each class an epoch shows, in imbalanced-learn's words, and what that does.
+
+Showing the samples of class k :math:`c_k` times each makes the loss :math:`\frac1{N'}\sum_kc_k\sum_i\ell_{ki}` with
+:math:`N'=\sum c_kn_k`. What follows depends on what the feature decay counts:
+
+- **per appearance** (:math:`\frac{\lambda_h}2\sum_kc_k\sum_i\|h_{ki}\|^2`; a penalty on the features of each batch):
+  the model of :math:`c_kn_k` samples. In that model the loss is convex in the mean logits and the optimum of a class
+  does not change when its features are replaced by their mean, so that copies may as well have features of their own:
+  both have the same minimum. A class is lost from :math:`\sqrt{c_kn_k}/N'` on.
+- **per sample** (:math:`\frac{\lambda_h}2\sum_k\sum_i\|h_{ki}\|^2`; each distinct sample once): the objective is that
+  of class weights :math:`c_k` divided by their sum over the samples, word for word, so a class is lost from
+  :math:`c_k\sqrt{n_k}/N'` on.
+
+For a class that is repeated the second is :math:`\sqrt{c_k}` times the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lopsided.count_sources import ClassCounts, read_counts
+from lopsided.problem import UFM
+
+#: The words of imbalanced-learn, each with the classes that it raises to the count of the largest.
+STRATEGIES: dict[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]] = {
+    "minority": lambda counts: np.arange(len(counts)) == np.argmin(counts),
+    "not minority": lambda counts: np.arange(len(counts)) != np.argmin(counts),
+    "not majority": lambda counts: np.arange(len(counts)) != np.argmax(counts),
+    "all": lambda counts: np.ones(len(counts), dtype=bool),
+}
+STRATEGIES["auto"] = STRATEGIES["not majority"]
+#: Labels beyond which a callable is not handed one a sample.
+MOST_LABELS = 10**8
+
+
+def target_counts(counts: str | ArrayLike | ClassCounts, sampling_strategy: Any) -> NDArray[np.int64]:
+    """Counts after oversampling, asked for as imbalanced-learn's over-samplers are.
+
+    Parameters
+    ----------
+    counts : str, (K,) array_like or ClassCounts
+        Counts as they are.
+    sampling_strategy : dict, str, float or callable
+        - dict: class (number or name) → samples wanted; other classes stay as they are.
+        - ``"minority"``, ``"not minority"``, ``"not majority"``, ``"all"``, ``"auto"`` (= ``"not majority"``): which
+          classes are raised to the count of the largest.
+        - float in (0, 1], for two classes: samples of the smaller over those of the larger.
+        - callable: given one label a sample, returns such a dict.
+
+    Returns
+    -------
+    (K,) array of int64
+
+    Raises
+    ------
+    ValueError
+        If a class is unknown, a count is not whole or below what is there, or the strategy is none of these.
+
+    Examples
+    --------
+    >>> target_counts("500x2,100x2", "minority")               # the first of the smallest
+    array([500, 500, 500, 100])
+    >>> target_counts("500x2,100x2", {2: 250, 3: 200})
+    array([500, 500, 250, 200])
+    """
+    found = read_counts(counts)
+    known = found.counts
+    if isinstance(sampling_strategy, str):
+        if sampling_strategy not in STRATEGIES:
+            raise ValueError(
+                f"sampling_strategy must be one of: {', '.join(STRATEGIES)}, a dict, a float or a callable;"
+                f" got {sampling_strategy!r}"
+            )
+        return np.where(STRATEGIES[sampling_strategy](known), known.max(), known)
+    if callable(sampling_strategy):
+        if known.sum() > MOST_LABELS:
+            raise ValueError(
+                f"sampling_strategy must be a dict where there are more than {MOST_LABELS} samples; got a callable"
+            )
+        labels = np.arange(len(known)) if found.names is None else np.array(found.names)
+        sampling_strategy = sampling_strategy(np.repeat(labels, known))
+        if not isinstance(sampling_strategy, Mapping):
+            raise ValueError(f"sampling_strategy must return a dict where it is callable; got {sampling_strategy!r}")
+    if isinstance(sampling_strategy, Mapping):
+        return _from_mapping(found, sampling_strategy)
+    if isinstance(sampling_strategy, (int, float, np.number)) and not isinstance(sampling_strategy, bool):
+        return _from_ratio(known, float(sampling_strategy))
+    raise ValueError(
+        f"sampling_strategy must be a dict, a float, a callable or one of: {', '.join(STRATEGIES)};"
+        f" got {sampling_strategy!r}"
+    )
+
+
+def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any]) -> NDArray[np.int64]:
+    targets = found.counts.copy()
+    for name, count in wanted.items():
+        (index,) = class_indices([name], len(targets), found.names, "sampling_strategy")
+        whole = isinstance(count, (int, float, np.number)) and not isinstance(count, bool) and count == int(count)
+        if not whole or count < found.counts[index]:
+            raise ValueError(
+                f"sampling_strategy must keep all samples, a whole number of at least {found.counts[index]} for class"
+                f" {name}; got {count!r}"
+            )
+        targets[index] = int(count)
+    return targets
+
+
+def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
+    if len(counts) != 2:
+        raise ValueError(f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}")
+    wanted = int(ratio * counts.max())
+    if not 0 < ratio <= 1 or wanted < counts.min():
+        least = counts.min() / counts.max()
+        raise ValueError(f"sampling_strategy must be a share from {least:.6g}, as it is, to 1; got {ratio!r}")
+    return np.where(np.arange(2) == np.argmin(counts), wanted, counts)
+
+
+def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -> UFM:
+    """The problem that training on resampled data solves; the docstring of this module has the proof.
+
+    Parameters
+    ----------
+    problem : UFM
+        On the samples as they are, with cross-entropy or squared error.
+    targets : (K,) array_like
+        Samples of each class that an epoch shows; with ``penalised="sample"`` they need not be whole.
+    penalised : {"appearance", "sample"}
+        Whether the feature decay counts a sample as often as it appears, or once.
+
+    Returns
+    -------
+    UFM
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> model = lp.UFM("500x2,100x2", 1e-2)
+    >>> [resampled(model, [500] * 4, how).thresholds().within[-1].round(6) for how in ("appearance", "sample")]
+    [0.01118, 0.025]
+    """
+    if penalised == "appearance":
+        return replaced(problem, counts=targets)
+    if penalised != "sample":
+        raise ValueError(f"penalised must be 'appearance' or 'sample'; got {penalised!r}")
+    shown = np.asarray(targets, dtype=np.float64)
+    factors = shown / problem.counts
+    weights = factors * problem.loss.terms(problem.counts).weights
+    if problem.loss.reduction == "samples":
+        weights = weights * problem.num_samples / shown.sum()
+    return replaced(problem, loss=dataclasses.replace(problem.loss, weights=tuple(weights.tolist())))
+
+
+def replaced(problem: UFM, **changes: Any) -> UFM:
+    """The same problem but for some arguments of :class:`lopsided.UFM`; λ_w and λ_h keep their ratio with λ_z."""
+    if "lambda_z" in changes:
+        problem = problem.with_lambda_z(changes.pop("lambda_z"))
+    if not changes:
+        return problem
+    settings = {
+        "counts": problem.counts,
+        "lambda_w": problem.lambda_w,
+        "lambda_h": problem.lambda_h,
+        "lambda_b": problem.lambda_b,
+        "bias": problem.bias,
+        "loss": problem.loss,
+        "features": problem.features,
+    }
+    return UFM(**settings | changes)  # type: ignore[arg-type]
+
+
+def class_indices(wanted: Any, num_classes: int, names: tuple[str, ...] | None, argument: str) -> list[int]:
+    """Class numbers of classes named by number or by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class; the message begins with ``argument``.
+
+    Examples
+    --------
+    >>> class_indices(["cat", 1], 2, ("cat", "dog"), "keep")
+    [0, 1]
+    """
+    lookup = {} if names is None else {name: index for index, name in enumerate(names)}
+    found = []
+    for one in wanted:
+        number = int(one) if isinstance(one, (int, np.integer)) and not isinstance(one, bool) else None
+        if isinstance(one, str) and one in lookup:
+            found.append(lookup[one])
+        elif names is None and isinstance(one, str) and one.isdigit() and int(one) < num_classes:
+            found.append(int(one))
+        elif number is not None and 0 <= number < num_classes:
+            found.append(number)
+        else:
+            known = f"class numbers from 0 to {num_classes - 1}"
+            if names is not None:
+                known = f"classes, {', '.join(names[:6])}{', …' if num_classes > 6 else ''}, or {known}"
+            raise ValueError(f"{argument} must name {known}; got {one!r}")
+    return found
