@@ -12,6 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import lopsided
+from lopsided.cli.advise import advise
+from lopsided.cli.check import check
 from lopsided.cli.demo import demo
 from lopsided.cli.path import path
 from lopsided.cli.phase import phase
@@ -32,7 +34,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (predict, thresholds, path, phase, demo):
+for command in (check, advise, predict, thresholds, path, phase, demo):
     app.command()(command)
 
 
