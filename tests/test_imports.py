@@ -116,8 +116,25 @@ with contextlib.suppress(SystemExit):
         RUN.format(arguments="demo --data nosuch"),
         RUN.format(arguments="demo --counts 9x11"),
         RUN.format(arguments="demo --output /proc/self/demo"),
+        RUN.format(arguments="measure /nosuch.npz"),
+        RUN.format(arguments="measure pyproject.toml"),
     ],
-    ids=["package", "version", "help", "predict", "predict-json", "thresholds", "check", "advise", "report", "data", "counts", "output"],
+    ids=[
+        "package",
+        "version",
+        "help",
+        "predict",
+        "predict-json",
+        "thresholds",
+        "check",
+        "advise",
+        "report",
+        "data",
+        "counts",
+        "output",
+        "no-file",
+        "bad-file",
+    ],
 )
 def test_answers_need_neither_torch_nor_matplotlib(code):
     loaded = loaded_by(code)

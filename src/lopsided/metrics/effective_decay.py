@@ -307,5 +307,5 @@ def _implied(geometry: Geometry) -> float | None:
 def _check_decay(name: str, value: float, *, zero: bool = False) -> None:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        rule = "at least 0 (0: a free bias)" if zero else "above 0"
+        rule = "of at least 0 (0: a free bias)" if zero else "above 0"
         raise ValueError(f"{name} must be a finite number {rule}; got {value!r}")

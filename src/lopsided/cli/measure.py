@@ -1,0 +1,280 @@
+"""``lopsided measure``: a trained network's last layer, from a file or from the model itself."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from lopsided.cli.measured import Measured
+from lopsided.cli.options import Features, Json, number, takes_loss
+from lopsided.cli.options import bias_decay as bias_decay_of
+from lopsided.cli.output import patient_progress, print_json
+from lopsided.losses import Loss
+
+if TYPE_CHECKING:
+    from lopsided.experiments.record import Run
+    from lopsided.metrics import EffectiveDecay, Gathered
+    from lopsided.solver import Solution
+
+_MODEL, _PREDICTION = "A model instead of a file", "Prediction"
+
+
+@takes_loss
+def measure(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help=".npz or .safetensors with features, labels, weight and bias.", show_default=False
+        ),
+    ] = None,
+    *,
+    num_classes: Annotated[
+        str | None, typer.Option(metavar="K", help="Number of classes, where neither weight nor labels tell.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="A function of no arguments that returns (model, data) or (model, data, number of classes).",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The model's state, as .safetensors.", rich_help_panel=_MODEL),
+    ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the last layer, where it is not found.", rich_help_panel=_MODEL),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="DECAY",
+            help="The optimiser's, on the last layer: estimate the decay of the features, predict, compare.",
+            rich_help_panel=_PREDICTION,
+        ),
+    ] = None,
+    bias_decay: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="DECAY",
+            help="On its bias; 0 where it is free. The weight decay by default.",
+            rich_help_panel=_PREDICTION,
+        ),
+    ] = None,
+    feature_decay: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="DECAY",
+            help="Of the features, (λ_h/2)·Σ‖h‖², if the loss has it: not estimated then.",
+            rich_help_panel=_PREDICTION,
+        ),
+    ] = None,
+    loss: Loss,
+    features: Features = "any",
+    output: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write a report with figures there.", rich_help_panel=_PREDICTION),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a network's last layer: how far its classes have collapsed, and which are lost.
+
+    FILE holds features (N, d), labels (N,), weight (K, d) and bias (K,); without a weight only the features are
+    measured. It is read in parts, so it may be larger than memory. With --weight-decay the network is compared with
+    the optimum at its own decay.
+
+    Exits with 1 where a class is lost, or the prediction could not be certified.
+
+    Example:
+
+    lopsided measure features.npz --weight-decay 0.0005
+    """
+    _check(file, checkpoint, state, classifier, weight_decay, bias_decay, feature_decay, output)
+    classes = None if num_classes is None else _whole(num_classes)
+    name = file or str(checkpoint)
+    gathered = (
+        _from_file(file, classes) if file is not None else _from_model(str(checkpoint), state, classifier, classes)
+    )
+    result = _judge(gathered, name, weight_decay, bias_decay, feature_decay, loss, features)
+    report = None if output is None or result.run is None else _write(output, result.run)
+    if as_json:
+        print_json(result.as_object(report))
+    else:
+        result.show(report)
+    if result.solution is not None and result.solution.status != "optimal":
+        typer.echo(f"lopsided: {result.solution.message}", err=True)
+        raise typer.Exit(1)
+    if result.geometry.merged:
+        raise typer.Exit(1)
+
+
+def _check(
+    file: str | None,
+    checkpoint: str | None,
+    state: str | None,
+    classifier: str | None,
+    weight_decay: float | None,
+    bias_decay: float | None,
+    feature_decay: float | None,
+    output: str | None,
+) -> None:
+    """What can be refused before anything is read or imported."""
+    if (file is None) == (checkpoint is None):
+        found = "neither" if file is None else "both"
+        raise ValueError(f"file must be given, or --checkpoint in its place; got {found}")
+    for name, value in (("state", state), ("classifier", classifier)):
+        if value is not None and checkpoint is None:
+            raise ValueError(f"{name} must come with --checkpoint, whose model it is about; got {value!r}")
+    for name, decay in (("bias_decay", bias_decay), ("feature_decay", feature_decay)):
+        if decay is not None and weight_decay is None:
+            raise ValueError(f"{name} must come with --weight-decay, without which nothing is predicted; got {decay!r}")
+    for name, decay in (("weight_decay", weight_decay), ("feature_decay", feature_decay), ("bias_decay", bias_decay)):
+        least = name == "bias_decay"
+        if decay is not None and (not np.isfinite(decay) or decay < 0 or (decay == 0 and not least)):
+            rule = "of at least 0 (0: a free bias)" if least else "above 0"
+            raise ValueError(f"{name} must be a finite number {rule}; got {decay!r}")
+    if output is not None:
+        from lopsided.experiments.files import check_writable
+
+        if weight_decay is None:
+            raise ValueError(
+                f"output must come with --weight-decay: a report compares with a prediction; got {output!r}"
+            )
+        if not output.strip():  # an empty shell variable must not fill the current folder
+            raise ValueError(f"output must name a folder; got {output!r}; write . for the current one")
+        check_writable(output)
+    if find_spec("torch") is None:
+        subject = "file" if file is not None else "checkpoint"
+        raise ValueError(f"{subject} cannot be measured, since torch is not installed; pip install 'lopsided[measure]'")
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ValueError(f"num_classes must be a whole number of at least 1; got {text!r}")
+    return value
+
+
+def _from_file(file: str, num_classes: int | None) -> Gathered:
+    from lopsided.data.feature_file import open_features
+
+    with open_features(file, num_classes) as source:
+        from lopsided.metrics import gather  # torch: not before the file is known to be sound
+
+        with patient_progress("measuring") as progress:
+            return gather(
+                source.batches(),
+                source.num_classes,
+                source.dim,
+                source.weight,
+                source.bias,
+                progress=lambda done: progress(done, source.num_samples),
+                source="file",
+            )
+
+
+def _from_model(name: str, state: str | None, classifier: str | None, num_classes: int | None) -> Gathered:
+    from lopsided.cli.factory import load_state, made_by
+
+    model, data, told = made_by(name)
+    if state is not None:
+        load_state(model, state)
+    from lopsided.metrics import gather_from_model
+
+    total = len(data.dataset) if hasattr(getattr(data, "dataset", None), "__len__") else _length(data)
+    with patient_progress("measuring") as progress:
+        try:
+            return gather_from_model(
+                model,
+                data,
+                num_classes or told,
+                classifier=classifier,
+                progress=lambda done: progress(done, total or done + 1),
+            )
+        except ValueError as error:
+            if not str(error).startswith(("data ", "features ", "labels ", "model ", "call ")):
+                raise
+            raise ValueError(f"checkpoint gives what cannot be measured: {error}") from None
+
+
+def _length(data: Any) -> int:
+    from torch.utils.data import Dataset
+
+    return len(data) if isinstance(data, Dataset) and hasattr(data, "__len__") else 0
+
+
+def _judge(
+    gathered: Gathered,
+    name: str,
+    weight_decay: float | None,
+    bias_decay: float | None,
+    feature_decay: float | None,
+    loss: Loss,
+    features: str,
+) -> Measured:
+    from lopsided.metrics import effective_decay
+    from lopsided.metrics import measure as measure_moments
+    from lopsided.metrics.effective_decay import require_every_class
+
+    moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
+    geometry = moments.geometry(weight, bias)
+    if weight_decay is None:
+        return Measured(geometry, measure_moments(moments, weight, bias), gathered.class_accuracy)
+    if weight is None:
+        raise ValueError(f"weight_decay must come with a weight, which is what it decays; got none in {name!r}")
+    if bias is None and bias_decay:
+        raise ValueError(f"bias_decay must be left out where there is no bias; got {bias_decay!r}")
+    decay = effective_decay(moments, weight, bias, weight_decay=weight_decay, bias_decay=bias_decay)
+    try:
+        require_every_class(geometry.counts)
+        solution = decay.model(geometry.counts, loss=loss, features=features, lambda_h=feature_decay).solve()
+    except ValueError as error:
+        if not str(error).startswith("counts "):
+            raise
+        raise ValueError(f"weight_decay asks for a prediction, which there is not: {error}") from None
+    run = _run_of(name, gathered, decay, solution)
+    return Measured(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
+
+
+def _run_of(name: str, gathered: Gathered, decay: EffectiveDecay, solution: Solution) -> Run:
+    from lopsided.experiments.record import Run
+    from lopsided.metrics import measure as measure_moments
+
+    moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
+    model = solution.problem
+    return Run(
+        name=Path(name).stem or "network",
+        settings={
+            "counts": model.counts,
+            "lambda_z": model.lambda_z,
+            "lambda_w": model.lambda_w,
+            "lambda_h": model.lambda_h,
+            "lambda_b": bias_decay_of(model),
+            "effective_decay": decay.to_dict(),
+        },
+        predicted=solution.geometry,
+        measured=moments.geometry(weight, bias),
+        certificate={part: getattr(solution, part) for part in ("objective", "gap", "status", "message")},
+        measures=measure_moments(moments, weight, bias, predicted=solution.geometry),
+    )
+
+
+def _write(output: str, run: Run) -> Path:
+    """Write the report, with a progress bar where it takes long."""
+    from lopsided.report import verdict, write_report
+
+    title, lead = f"{run.name}: measured", verdict(run.measured, run.comparison)
+    with patient_progress("drawing") as progress:
+        return write_report(output, title, lead, [run], on_figure=lambda _, done, planned: progress(done - 1, planned))
