@@ -1,6 +1,7 @@
 """The figure of a phase diagram shows the diagram it is given."""
 
 import numpy as np
+import pytest
 
 from lopsided.report import figure_phase, to_png
 from lopsided.theory import Axis, Regime, phase_diagram
@@ -56,6 +57,9 @@ def test_a_section_is_a_band_that_changes_at_the_boundaries():
     changes = np.flatnonzero(np.diff(band[0])) + 1
     edges = np.linspace(0.0027, 0.0075, band.shape[1] + 1)
     assert np.abs(edges[changes] - places).max() < 2 * (edges[1] - edges[0])
+    ends = [0.0027, *places, 0.0075]
+    for text, left, right in zip(axes.texts, ends[:-1], ends[1:], strict=True):  # each name in the middle of its band
+        assert text.get_position()[0] == pytest.approx((left + right) / 2, abs=2e-5)
 
 
 def test_a_diagram_of_one_regime_has_no_lines():

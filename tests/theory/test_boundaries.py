@@ -1,4 +1,4 @@
-"""The three boundaries between the regimes of two clusters: their order, and the solver on both sides of each."""
+"""The boundaries between the regimes of two clusters: their order, and the solver on both sides of each."""
 
 from __future__ import annotations
 
@@ -77,6 +77,10 @@ def test_regimes_come_in_one_order(
     assert unrounded >= np.sqrt(min(counts)) / np.dot(sizes, counts) * (1 - 1e-12)
     assert unrounded == pytest.approx(float(found.between), rel=1e-12)
     assert found.complete >= found.between
+    if not np.isnan(found.majority):
+        assert adjustment != 0
+        assert found.majority == pytest.approx(np.sqrt(max(counts)) / np.dot(sizes, counts), rel=1e-12)
+        assert found.majority < found.between
     if sizes[common] == 1:
         assert found.complete == found.between
 

@@ -12,6 +12,7 @@ import pytest
 import lopsided as lp
 from lopsided.theory import Axis, PhaseDiagram, Regime, phase_diagram
 
+SIZES = ("m_a", "n_a", "m_b", "n_b")
 MODES: dict[str, dict[str, Any]] = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 #: Axis; what is fixed; where the rarer classes merge, and all; what these are to be to.
@@ -58,6 +59,7 @@ def test_crossings_along_a_count_solve_the_threshold_equations(figure):
 @pytest.mark.parametrize(("axis", "fixed"), [row[:2] for row in FIGURES.values()], ids=FIGURES)
 def test_the_solver_on_both_sides_of_each_crossing(axis, fixed, mode):
     section = phase_diagram(axis, **fixed, **MODES[mode])
+    assert [len(found) for found in section.crossings.pop("majority")] == [0]  # of logit adjustment only
     for name, values in section.crossings.items():
         place = float(values[0][0])
         step = 1e-5 * place if axis.name == "lambda_z" else 0.5
@@ -126,6 +128,26 @@ def test_logit_adjustment_moves_the_boundary_between_the_clusters_only():
         for f in (1 - 1e-5, 1 + 1e-5)
     ]
     assert ranks == [5, 4]
+
+
+@pytest.mark.parametrize("mode", [{"bias": False}, {"lambda_b": 2.0}], ids=["no bias", "penalised"])
+@pytest.mark.parametrize(("sizes", "rare"), [((8, 400, 3, 3), "B"), ((1, 3, 3, 401), "")], ids=["many", "a single one"])
+def test_against_the_counts_an_adjustment_tells_apart_clusters_that_have_merged(sizes, rare, mode):
+    """A sample of the few is then told from the many by its logits' level alone, long after all fellows are lost."""
+    loss = lp.CrossEntropy(logit_adjustment=-1.5)
+    m_a, n_a, m_b, n_b = sizes
+    section = phase_diagram(
+        Axis("lambda_z", 1e-4, 0.1, 60, log=True), **dict(zip(SIZES, sizes, strict=True)), **mode, loss=loss
+    )
+    assert Regime.BOTH_MERGED in section.regimes
+    assert crossing(section, "majority") == pytest.approx(math.sqrt(max(n_a, n_b)) / (m_a * n_a + m_b * n_b), rel=1e-12)
+    names = section.to_dict()["merged"][0]
+    for column in range(0, 60, 3):
+        geometry = section.problem(0, column).solve().geometry
+        assert geometry.rank == section.ranks[0, column]
+        assert geometry.merged == section.merged(0, column)
+        if section.regimes[0, column] == Regime.BOTH_MERGED:
+            assert names[column] == ("A,B" if rare else "B")
 
 
 def test_fractional_counts_stand_for_whole_ones_at_another_decay():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 #: How a regime is drawn in a terminal; letters, so that it can be read without colours.
-MARKS = ((".", "green"), ("m", "yellow"), ("0", "red"), ("#", "bright_black"))
+MARKS = ((".", "green"), ("m", "yellow"), ("0", "red"), ("#", "bright_black"), ("=", "cyan"))
 #: Most rows of the map, most columns, and most lines of the table of boundaries.
 MOST_ROWS, MOST_COLUMNS, MOST_LINES = 24, 64, 5
 
@@ -146,11 +146,13 @@ def _table(diagram: PhaseDiagram) -> Table:
     if other is not None:
         places = other.values[_chosen(len(other.values), MOST_LINES)]
         table.add_column(other.name, justify="right")
-    for name in BOUNDARIES:
-        table.add_column(BOUNDARY_NAMES[name], justify="right")
     found = diagram.crossings_at(places)
+    # only an adjustment merges the commoner classes before everything merges
+    shown = [name for name in BOUNDARIES if name != "majority" or any(map(len, found[name]))]
+    for name in shown:
+        table.add_column(BOUNDARY_NAMES[name], justify="right")
     for line, place in enumerate(places):
-        cells = [", ".join(f"{value:.6g}" for value in found[name][line]) or "-" for name in BOUNDARIES]
+        cells = [", ".join(f"{value:.6g}" for value in found[name][line]) or "-" for name in shown]
         table.add_row(*([] if other is None else [_short(place)]), *cells)
     table.title, table.title_justify = f"crossed at {along.name} =", "left"
     return table

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Fill of each regime, from untouched to lost: light, so that lines and words stand out.
-FILLS = ("#FFFFFF", "#FBE3B8", "#F2B58F", "#9C9C9C")
+FILLS = ("#FFFFFF", "#FBE3B8", "#F2B58F", "#9C9C9C", "#BFD7EA")
 #: Colour and style of each boundary.
-LINES = {"minority": ("#B8860B", "--"), "between": ("#D55E00", "-."), "complete": ("#000000", "-")}
+LINES = {
+    "minority": ("#B8860B", "--"),
+    "majority": ("#0072B2", ":"),
+    "between": ("#D55E00", "-."),
+    "complete": ("#000000", "-"),
+}
 #: What a boundary is called.
 BOUNDARY_NAMES = {
     "minority": "the rarer classes merge",
+    "majority": "the commoner classes merge",
     "between": "clusters no longer told apart",
     "complete": "everything merges",
 }
@@ -37,7 +43,13 @@ AXIS_NAMES = {
     "m_b": "classes of B",
 }
 #: Words put into a region of the picture.
-_LABELS = ("all apart", "rare classes\nmerged", "rare classes:\nbias alone", "all merged")
+_LABELS = (
+    "all apart",
+    "rare classes\nmerged",
+    "rare classes:\nbias alone",
+    "all merged",
+    "merged within\nthe clusters",
+)
 #: Points to each side at which boundary lines are computed, and the smallest share of the picture that gets a label.
 _FINE, _SMALLEST = 160, 0.004
 #: Cells of the band that a section is drawn as.
@@ -150,7 +162,8 @@ def _name_regions(axes: Axes, regimes: NDArray[np.int64], edges_x: Array, edges_
         room = distance_transform_edt(fine == regime)
         if np.sum(fine == regime) < _SMALLEST * fine.size:
             continue
-        row, column = np.unravel_index(int(np.argmax(room)), room.shape)
+        roomy = np.argwhere(room > room.max() - 0.5)  # in a long band all of its middle line: there in the centre
+        row, column = roomy[np.argmin(np.sum((roomy - roomy.mean(axis=0)) ** 2, axis=1))]
         place = [
             _middle_of_cell(edges, (index - 1) // step)
             for index, step, edges in ((column, scale[1], edges_x), (row, scale[0], edges_y))

@@ -1,4 +1,4 @@
-r"""The three decays at which two clusters of classes change regime, for whole arrays of problems at once.
+r"""The decays at which two clusters of classes change regime, for whole arrays of problems at once.
 
 As λ grows, first the classes of the rarer cluster merge, then the clusters stop being told apart, then everything is
 gone: :math:`\sqrt{n_B}/N\le\lambda^*\le\lambda_\text{complete}`, with B the rarer cluster. So where the clusters stop
@@ -15,7 +15,9 @@ logit is :math:`x\ge0` above its fellows', gives B
 
 .. math:: S\ge K\Bigl[\frac{v^2}{m_B}+\frac{(1-v)^2}{m_A}\Bigr]\ge\frac K{m_A+m_B}=1
 
-by the inequality of Cauchy and Schwarz, so that the clusters are still told apart below :math:`\sqrt{n_B}/N`. Label
+by the inequality of Cauchy and Schwarz, so that the clusters are still told apart below :math:`\sqrt{n_B}/N`. The
+commoner cluster merges at :math:`\sqrt{n_A}/N`, beyond which nothing is left without an adjustment. With one, a
+negative one above all, the clusters may still be told apart there: a regime of its own, up to :math:`\lambda^*`. Label
 smoothing breaks the argument and, rarely and by a percent or two, the order; so it has no place here.
 """
 
@@ -32,6 +34,8 @@ Array = NDArray[np.float64]
 
 #: Doublings of a bracket: 2**60 nats are beyond every count and decay that float64 holds.
 _MOST_DOUBLINGS = 60
+#: Relative error of a boundary: nearer ones are one.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,9 @@ class TwoClusterBoundaries:
     ----------
     minority : array
         At and above it the classes of the rarer cluster coincide. NaN where that is a single class.
+    majority : array
+        At and above it the classes of the commoner cluster coincide, and the clusters are still told apart. NaN where
+        there is no such regime: always without a logit adjustment.
     between : array
         At and above it no logit depends on which cluster a sample is from: λ*.
     complete : array
@@ -49,6 +56,7 @@ class TwoClusterBoundaries:
     """
 
     minority: Array
+    majority: Array
     between: Array
     complete: Array
 
@@ -115,7 +123,8 @@ def two_cluster_boundaries(
     between = np.where(pair.few == pair.many, lowest, np.maximum(_between(pair), lowest))
     complete = np.where(pair.size > 1, np.maximum(between, highest), between)
     minority = np.where(pair.rare_size > 1, lowest, np.nan)
-    return TwoClusterBoundaries(*(value.reshape(shape) for value in (minority, between, complete)))
+    majority = np.where((pair.size > 1) & (between > highest * (1 + _ROUNDING)), highest, np.nan)
+    return TwoClusterBoundaries(*(value.reshape(shape) for value in (minority, majority, between, complete)))
 
 
 @dataclass(frozen=True)

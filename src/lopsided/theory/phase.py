@@ -20,7 +20,7 @@ from lopsided.theory.phase_axes import CLASS_NUMBERS, COUNTS, NAMES, Axis
 Array = NDArray[np.float64]
 
 #: The boundaries between regimes, from the smallest decay to the largest.
-BOUNDARIES = ("minority", "between", "complete")
+BOUNDARIES = ("minority", "majority", "between", "complete")
 #: Points of a diagram computed at a time: enough to be fast, few enough to report progress.
 _CHUNK = 20_000
 #: Pieces into which an axis is cut to look for crossings, at least and at most, and points that this may take.
@@ -32,12 +32,16 @@ _SIZES = ("m_a", "n_a", "m_b", "n_b")
 
 
 class Regime(IntEnum):
-    """What the optimum does to two clusters of classes; there is no other regime (see the order of the boundaries)."""
+    """What the optimum does to two clusters of classes; there is no other regime (see the order of the boundaries).
+
+    ``BOTH_MERGED`` needs a logit adjustment.
+    """
 
     ALL_APART = 0
     MINORITY_MERGED = 1
     MINORITY_ZERO = 2
     ALL_MERGED = 3
+    BOTH_MERGED = 4
 
     @property
     def meaning(self) -> str:
@@ -47,6 +51,7 @@ class Regime(IntEnum):
             "the rarer classes have merged, and are told from the others",
             "the rarer classes' means are zero: the bias alone predicts them",
             "all classes have merged",
+            "each cluster's classes have merged, and the clusters are told apart",
         )[self]
 
 
@@ -100,7 +105,7 @@ class PhaseDiagram:
 
         Returns
         -------
-        (3, *S) array
+        (4, *S) array
         """
         at = self.quantities(x, y)
         found = two_cluster_boundaries(
@@ -132,6 +137,8 @@ class PhaseDiagram:
         regime = self.regimes[row, column]
         if regime == Regime.ALL_MERGED:
             return [np.concatenate(groups).tolist()]
+        if regime == Regime.BOTH_MERGED:
+            return [group.tolist() for group in groups if len(group) > 1]
         rare = groups[0] if at["n_a"] < at["n_b"] else groups[1]
         return [rare.tolist()] if regime != Regime.ALL_APART and len(rare) > 1 else []
 
@@ -189,7 +196,7 @@ class PhaseDiagram:
         assert axis is not None
 
         def excess(along: Array, index: NDArray[np.intp]) -> Array:
-            """(3, …) log λ_z over each boundary, ``along`` the axis, at these values of the other one."""
+            """(4, …) log λ_z over each boundary, ``along`` the axis, at these values of the other one."""
             x, y = (along, across[index]) if self.solved_for == "x" else (across[index], along)
             return self.log_excess(x, None if self.y is None else y)
 
@@ -219,8 +226,8 @@ class PhaseDiagram:
     def to_dict(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Plain values for JSON.
 
-        ``merged`` has ``""``, ``"A"``, ``"B"`` or ``"AB"`` for each point: whose classes coincide. ``progress`` is that
-        of :meth:`crossings_at`.
+        ``merged`` has ``""``, ``"A"``, ``"B"``, ``"AB"`` (all) or ``"A,B"`` (each cluster's own) for each point: whose
+        classes coincide. ``progress`` is that of :meth:`crossings_at`.
         """
         rows, columns = self.shape
         crossings = self._all_crossings(progress)
@@ -253,6 +260,9 @@ class PhaseDiagram:
         regime = self.regimes[row, column]
         if regime in (Regime.ALL_APART, Regime.ALL_MERGED):
             return "AB" if regime else ""
+        if regime == Regime.BOTH_MERGED:
+            at = self._at(row, column)
+            return ",".join(name for name, size in (("A", at["m_a"]), ("B", at["m_b"])) if size > 1)
         return str(self._rare_names[row, column])
 
 
@@ -273,7 +283,7 @@ def phase_diagram(
 ) -> PhaseDiagram:
     r"""Which classes of two clusters merge, over any one or two of decay, sizes and numbers of classes.
 
-    There are m_A classes of n_A samples and m_B of n_B. Nothing is solved: the regime of a point follows from the three
+    There are m_A classes of n_A samples and m_B of n_B. Nothing is solved: the regime of a point follows from the
     boundaries of :func:`two_cluster_boundaries`, which are exact. Figures 5 to 8 of Hong & Ling (JMLR 2024) are
     sections.
 
@@ -309,7 +319,7 @@ def phase_diagram(
     --------
     >>> section = phase_diagram(Axis("n_a", 100, 1400), lambda_z=0.005, m_a=5, m_b=5, n_b=100, lambda_b=0.02)
     >>> {name: values[0].round(2).tolist() for name, values in section.crossings.items()}     # the paper's Figure 7
-    {'minority': [300.0], 'between': [369.77], 'complete': [1392.82]}
+    {'minority': [300.0], 'majority': [], 'between': [369.77], 'complete': [1392.82]}
     >>> Regime(section.regimes[0, -1]).name, int(section.ranks[0, -1])
     ('ALL_MERGED', 0)
     """
@@ -326,7 +336,7 @@ def phase_diagram(
         sizes, position = np.unique(sizes, axis=0, return_inverse=True)
     else:
         position = np.arange(len(sizes))
-    found = np.empty((3, len(sizes)))
+    found = np.empty((len(BOUNDARIES), len(sizes)))
     for start in range(0, len(sizes), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         part = two_cluster_boundaries(*sizes[chunk].T, lambda_b=lambda_b, bias=bias, logit_adjustment=adjustment)
@@ -336,7 +346,9 @@ def phase_diagram(
     regimes = regimes_of(np.log(flat["lambda_z"]) - np.log(found[:, position.ravel()]))
     common = np.where(flat["n_a"] >= flat["n_b"], flat["m_a"], flat["m_b"])
     everything = flat["m_a"] + flat["m_b"] - 1
-    ranks = np.select([regimes == kind for kind in Regime], [everything, common, common - 1, np.zeros_like(common)])
+    ranks = np.select(
+        [regimes == kind for kind in Regime], [everything, common, common - 1, 0 * common, 0 * common + 1]
+    )
     return PhaseDiagram(
         x, y, fixed, float(lambda_b), bool(bias), adjustment, regimes.reshape(shape), ranks.astype(int).reshape(shape)
     )
@@ -347,7 +359,7 @@ def regimes_of(log_excess: Array) -> NDArray[np.int64]:
 
     Parameters
     ----------
-    log_excess : (3, ...) array
+    log_excess : (4, ...) array
         As :meth:`PhaseDiagram.log_excess` gives it.
 
     Returns
@@ -357,12 +369,13 @@ def regimes_of(log_excess: Array) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> regimes_of(np.array([[-0.3, 0.1, np.nan], [-0.5, -0.1, 0.2], [-1.0, -0.8, -0.4]]))
-    array([0, 1, 2])
+    >>> usual = np.array([[-0.3, 0.1, np.nan], [np.nan] * 3, [-0.5, -0.1, 0.2], [-1.0, -0.8, -0.4]])
+    >>> regimes_of(usual), regimes_of(np.array([0.9, 0.1, -0.1, -0.1]))
+    (array([0, 1, 2]), array(4))
     """
-    minority, between, complete = log_excess >= 0  # not a number is on neither side
-    kinds = [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.MINORITY_MERGED]
-    result: NDArray[np.int64] = np.select([complete, between, minority], kinds, Regime.ALL_APART)
+    minority, majority, between, complete = log_excess >= 0  # not a number is on neither side
+    kinds = [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.BOTH_MERGED, Regime.MINORITY_MERGED]
+    result: NDArray[np.int64] = np.select([complete, between, majority, minority], kinds, Regime.ALL_APART)
     return result
 
 
