@@ -15,6 +15,7 @@ import lopsided
 from lopsided.cli.advise import advise
 from lopsided.cli.check import check
 from lopsided.cli.demo import demo
+from lopsided.cli.measure import measure
 from lopsided.cli.path import path
 from lopsided.cli.phase import phase
 from lopsided.cli.predict import predict
@@ -34,7 +35,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (check, advise, predict, thresholds, path, phase, demo):
+for command in (check, advise, predict, thresholds, path, phase, measure, demo):
     app.command()(command)
 
 

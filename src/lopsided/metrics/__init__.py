@@ -14,7 +14,10 @@ from lopsided.metrics.alignment import (
     nc4_samples,
 )
 from lopsided.metrics.bootstrap import Interval, bootstrap_interval
+from lopsided.metrics.effective_decay import EffectiveDecay, effective_decay
+from lopsided.metrics.gathering import Gathered, gather, gather_from_model
 from lopsided.metrics.moments import Moments, MomentState, empty_moments, merge_moments, update_moments
+from lopsided.metrics.optimizer_decay import DecayWarning, OptimizerDecays, optimizer_decays
 from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
 from lopsided.metrics.summary import measure
 from lopsided.metrics.variability import (
@@ -51,6 +54,9 @@ __all__ = [
     "NC2",
     "NC3",
     "NC4",
+    "DecayWarning",
+    "EffectiveDecay",
+    "Gathered",
     "Interval",
     "MeanLogitRank",
     "MinoritySpread",
@@ -58,11 +64,15 @@ __all__ = [
     "MomentState",
     "Moments",
     "NeuralCollapse",
+    "OptimizerDecays",
     "bootstrap_interval",
     "cdnv",
     "cdnv_pairs",
     "cdnv_per_class",
+    "effective_decay",
     "empty_moments",
+    "gather",
+    "gather_from_model",
     "measure",
     "merge_moments",
     "minority_spread",
@@ -80,6 +90,7 @@ __all__ = [
     "nc3_predicted",
     "nc4",
     "nc4_samples",
+    "optimizer_decays",
     "update_moments",
 ]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lopsided.metrics.capture import FeatureCapture
 from lopsided.metrics.moments import Moments, TensorLike, as_tensor
+
+if TYPE_CHECKING:
+    from lopsided.metrics.capture import FeatureCapture
 
 #: Samples that a model is given at once where it comes with a data set and not with batches.
 _BATCH = 256
@@ -156,6 +158,8 @@ def gather_from_model(
     >>> found.moments.dim, found.moments.counts.tolist(), found.weight.shape
     (5, [10, 10, 10], torch.Size([3, 5]))
     """
+    from lopsided.metrics.capture import FeatureCapture  # batches of features do without hooks
+
     batches = DataLoader(data, batch_size=_BATCH) if isinstance(data, Dataset) else data
     first_parameter = next(model.parameters(), None)
     device = torch.device("cpu") if first_parameter is None else first_parameter.device
