@@ -113,8 +113,8 @@ class Configuration:
 
     Attributes
     ----------
-    data, counts : str
-        Name of the data set, and samples in each class.
+    data, counts, image_size
+        Name of the data set, samples in each class, and the size of its images; see :func:`lopsided.data.load_data`.
     network, hidden, dim, features, bias
         What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
         ``"relu"``.
@@ -143,8 +143,9 @@ class Configuration:
     ('e5dcccb7e7241509', 2313393984)
     """
 
-    data: str = _setting(_TEXT, "Name of the data set: digits (embedded) or fashion-mnist.")
+    data: str = _setting(_TEXT, "digits (embedded), fashion-mnist, cifar10, cifar100, folder:PATH or MODULE:FACTORY.")
     counts: str = _setting(_COUNTS, "Samples in each class, such as 150x5,30x5.")
+    image_size: int | None = _setting(_whole_from(1), "Height and width to which images of a folder are scaled.", None)
     network: str = _setting(_TEXT, "The kind of network.", "mlp")
     hidden: tuple[int, ...] | None = _setting(
         _WIDTHS, "Widths of the hidden layers, such as 128,128; the network's own by default.", None
@@ -203,9 +204,10 @@ class Configuration:
             if (value := getattr(self, name)) is not None:
                 terms = parse_terms(value, name, _PER_CLASS.words) if isinstance(value, str) else value
                 object.__setattr__(self, name, tuple(map(float, terms)))
-        if self.dim is not None and self.dim < self.model.num_classes:
+        num_classes = self.model.num_classes  # stating the model checks the decays and the loss
+        if self.dim is not None and self.dim < num_classes:
             raise ValueError(
-                f"dim must be at least the number of classes, {self.model.num_classes}, for the prediction to apply;"
+                f"dim must be at least the number of classes, {num_classes}, for the prediction to apply;"
                 f" got {self.dim}"
             )
 

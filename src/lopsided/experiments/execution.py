@@ -76,7 +76,13 @@ def perform(
 
     started = time.perf_counter()
     seed = configuration.derived_seed
-    samples = load_data(configuration.data, configuration.counts, seed=seed, root=data_folder)
+    samples = load_data(
+        configuration.data,
+        configuration.counts,
+        seed=seed,
+        root=data_folder,
+        image_size=configuration.image_size,
+    )
     chosen = {name: getattr(configuration, name) for name in ("dim", "hidden")}
     network = build_network(
         configuration.network,

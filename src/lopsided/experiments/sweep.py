@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.data.sources import SOURCES
+from lopsided.data.sources import find_source
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import RunProgress, perform, require_training, torch_threads
 from lopsided.experiments.files import writable_folder, write_atomically
@@ -27,6 +28,8 @@ ROW = "row.json"
 _LOCK, _CHECKPOINT = ".lock", "checkpoint.ckpt"
 #: Seconds to wait for the answer of a Dask scheduler.
 _PATIENCE = "20s"
+#: Seconds after which a worker ends that has nothing to do, as when its sweep was killed.
+_IDLE = 10
 
 #: Called as ``progress(runs done, runs in all)``.
 SweepProgress = Callable[[int, int], None]
@@ -177,9 +180,10 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
     ValueError
         If not; where files are missing, with the way to get them.
     """
-    available = {name: samples_a_class(name, data_folder) for name in {entry.data for entry in configurations}}
+    sources = {(entry.data, entry.image_size) for entry in configurations}
+    available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
     for entry in configurations:
-        there, wanted = available[entry.data], entry.model.counts
+        there, wanted = available[entry.data, entry.image_size], entry.model.counts
         if len(wanted) > len(there):
             raise ValueError(f"counts must name at most the {len(there)} classes of {entry.data}; got {entry.counts}")
         if np.any(wanted > there[: len(wanted)]):
@@ -190,7 +194,9 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
             )
 
 
-def samples_a_class(data: str, data_folder: str | Path | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
+def samples_a_class(
+    data: str, data_folder: str | Path | None = None, image_size: int | None = None
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(K,) training samples that a data set has in each class.
 
     Raises
@@ -203,10 +209,11 @@ def samples_a_class(data: str, data_folder: str | Path | None = None) -> np.ndar
     >>> samples_a_class("digits")
     array([158, 162, 157, 163, 161, 162, 161, 159, 154, 160])
     """
-    if data not in SOURCES:
-        raise ValueError(f"data must be one of the known data sets: {', '.join(SOURCES)}; got {data!r}")
-    train, _ = SOURCES[data].read(data_folder)
-    return np.bincount(train.labels, minlength=len(SOURCES[data].class_names))
+    try:
+        found = find_source(data, data_folder, False, image_size).read(data_folder, False)
+    except ValueError as error:
+        raise ValueError(re.sub("^root ", "data_folder ", str(error))) from None
+    return np.bincount(found.train.labels, minlength=len(found.class_names))
 
 
 def _parallel(
@@ -231,7 +238,7 @@ def _parallel(
             work(entry, progress=progress)
             yield
         return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE):
         results = Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1, pre_dispatch=number)(
             delayed(work)(entry, progress=partial(_end_with_parent, os.getpid())) for entry in configurations
         )
