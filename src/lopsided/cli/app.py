@@ -19,7 +19,9 @@ from lopsided.cli.measure import measure
 from lopsided.cli.path import path
 from lopsided.cli.phase import phase
 from lopsided.cli.predict import predict
+from lopsided.cli.sweep import sweep
 from lopsided.cli.thresholds import thresholds
+from lopsided.cli.train import train
 
 INTERRUPTED = 128 + 2
 BROKEN_PIPE = 128 + 13
@@ -35,7 +37,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (check, advise, predict, thresholds, path, phase, measure, demo):
+for command in (check, advise, predict, thresholds, path, phase, measure, demo, train, sweep):
     app.command()(command)
 
 
@@ -133,6 +135,8 @@ def _first_word(error: ValueError) -> str:
 def _in_words_of_command_line(message: str, options: dict[str, str]) -> str:
     """The library's message with its Python arguments named as the options that set them."""
     first, rest = re.fullmatch(r"(\w+)(.*)", message, re.DOTALL).groups()  # type: ignore[union-attr]
+    if first == "config":  # what follows are keys of a file, which go by the library's names
+        return message
     rest = rest.replace("bias=False", "--no-bias")
     # Past the first word only names that are no English words (lambda_b) are sure to be arguments.
     rest = re.sub(r"\b[a-z]+_[a-z_]+\b", lambda name: options.get(name[0], name[0]), rest)
