@@ -306,7 +306,7 @@ def test_the_curvature_of_a_softmax_is_at_most_one_half(logits: list[float]) -> 
 
 @given(st.integers(0, 10**6))
 def test_second_derivative_of_the_nuclear_norm(seed: int) -> None:
-    """Statement 39 against the nuclear norm itself along a curve of matrices of rank 2."""
+    """Statement 41 against the nuclear norm itself along a curve of matrices of rank 2."""
     rng = np.random.default_rng(seed)
     values = rng.uniform(0.5, 2, 2)
     block, below, beside = rng.normal(size=(2, 2)), rng.normal(size=(3, 2)), rng.normal(size=(2, 2))
@@ -325,7 +325,7 @@ def test_second_derivative_of_the_nuclear_norm(seed: int) -> None:
 
 @given(st.integers(0, 10**6))
 def test_the_newton_blocks_are_the_second_derivative(seed: int) -> None:
-    """Statement 40 without the loss's own curvature: ⟨G₀, corner⟩ + norm, along a curve of matrices of rank 2."""
+    """Statement 42 without the loss's own curvature: ⟨G₀, corner⟩ + norm, along a curve of matrices of rank 2."""
     rng = np.random.default_rng(seed)
     values = rng.uniform(0.5, 2, 2)
     block, below, beside = rng.normal(size=(2, 2)), rng.normal(size=(3, 2)), rng.normal(size=(2, 2))
