@@ -148,6 +148,8 @@ def test_too_few_iterations_are_confessed() -> None:
     assert solution.status == "not_certified"
     assert solution.gap > 1e-9
     assert "max_iterations" in solution.message
+    enough = lp.UFM("500,300,100,20", 1e-3, lambda_b=0.02).solve(max_iterations=np.int64(50))  # type: ignore[arg-type]
+    assert enough.status == "optimal"
 
 
 def test_what_float64_cannot_certify_is_confessed() -> None:

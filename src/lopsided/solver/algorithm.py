@@ -109,7 +109,8 @@ def check_settings(tol: float, max_iterations: int) -> None:
     """
     if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
         raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
-    if not isinstance(max_iterations, int) or isinstance(max_iterations, bool) or max_iterations < 1:
+    whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
+    if not whole or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
 
 
