@@ -100,9 +100,9 @@ def test_too_many_classes_are_refused():
 
 
 def test_an_unknown_data_set_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="digits, fashion-mnist; got 'mnist'"):
+    with pytest.raises(ValueError, match=r"digits, fashion-mnist, cifar10, cifar100; or .*; got 'mnist'"):
         load_data("mnist", "5x10")
-    assert DATA_SETS == ("digits", "fashion-mnist")
+    assert DATA_SETS == ("digits", "fashion-mnist", "cifar10", "cifar100")
 
 
 @pytest.mark.parametrize("place", ["root", "parent", "environment", "cache"])

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lopsided.count_sources import read_counts
 from lopsided.counts import parse_counts
-from lopsided.data.sources import SOURCES, Images
+from lopsided.data.sources import find_source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,8 @@ class ImbalancedData:
         Name of the data set.
     inputs : (N, …) tensor
         Training inputs, class by class. Images are float32 of shape (N, channels, height, width), with mean 0 and
-        variance 1 over all training pixels of the data set.
+        variance 1 over all training pixels of the data set; over those drawn where images are read one by one. A torch
+        ``Dataset`` scales its own.
     labels : (N,) int64 tensor
         Class of each training sample.
     counts : (K,) int64 array
@@ -64,22 +66,40 @@ class ImbalancedData:
         return tuple(self.inputs.shape[1:])
 
 
-def load_data(name: str, counts: str | ArrayLike, *, seed: int = 0, root: str | Path | None = None) -> ImbalancedData:
+def load_data(
+    name: str,
+    counts: str | ArrayLike,
+    *,
+    seed: int = 0,
+    root: str | Path | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+) -> ImbalancedData:
     """Load a data set with ``counts[k]`` training samples of class k.
 
     Parameters
     ----------
-    name : {"digits", "fashion-mnist"}
+    name : {"digits", "fashion-mnist", "cifar10", "cifar100"}, "folder:PATH" or "MODULE:FACTORY"
         ``"digits"``: 1797 handwritten digits of 8×8 pixels that ship inside scikit-learn; the last 20 of each class
         form the test part. ``"fashion-mnist"``: 60 000 + 10 000 images of 28×28 pixels, read from four files.
+        ``"cifar10"``, ``"cifar100"``: 50 000 + 10 000 colour images of 32×32 pixels, read from the binary version of
+        their archives, from Parquet files, or else by Hugging Face's ``datasets``, which fetches them once and keeps
+        them in its cache. ``"folder:PATH"``: images in one folder a class, see
+        :func:`lopsided.data.own.read_image_folder`. ``"MODULE:FACTORY"``: a torch ``Dataset`` that ``FACTORY()`` gives,
+        see :func:`lopsided.data.own.read_torch_dataset`.
     counts : str or (K,) array_like
-        Samples in each class, such as ``"150x5,30x5"``. With fewer counts than the data set has classes, the first K
-        classes are used.
+        Samples in each class, such as ``"150x5,30x5"``, ``"exp:5000x10:100"`` or ``"cifar10-lt:100"``; see
+        :func:`lopsided.count_sources.read_counts`. With fewer counts than the data set has classes,
+        the first K classes are used.
     seed : int, default 0
         Decides which samples of the training part are drawn.
     root : str or Path, optional
-        Folder with the files of Fashion-MNIST. By default: ``$LOPSIDED_DATA``, the user's cache folder, and where
-        Debian's package ``dataset-fashion-mnist`` puts them.
+        Folder with the files. By default: ``$LOPSIDED_DATA``, the user's cache folder, and where Debian's package
+        ``dataset-fashion-mnist`` puts them.
+    download : bool, default False
+        Whether Fashion-MNIST, where it is not there, is fetched from its public address, into ``root`` or the cache.
+    image_size : int, optional
+        Height and width to which the images of a folder are scaled.
 
     Returns
     -------
@@ -97,27 +117,40 @@ def load_data(name: str, counts: str | ArrayLike, *, seed: int = 0, root: str | 
     >>> data.inputs.shape, data.labels.bincount()
     (torch.Size([900, 1, 8, 8]), tensor([150, 150, 150, 150, 150,  30,  30,  30,  30,  30]))
     """
-    if name not in SOURCES:
-        raise ValueError(f"data must be one of the known data sets: {', '.join(SOURCES)}; got {name!r}")
-    wanted = parse_counts(counts)
-    class_names, read = SOURCES[name]
-    if len(wanted) > len(class_names):
-        raise ValueError(f"counts must name at most the {len(class_names)} classes of {name}; got {len(wanted)}")
-    train, test = read(root)
+    source = find_source(name, root, download, image_size)
+    wanted = read_counts(counts).counts
+    if source.class_names is not None:  # told before anything is read
+        _check_classes(wanted, source.class_names, name)
+    found = source.read(root, download)
+    _check_classes(wanted, found.class_names, name)
     generator = np.random.default_rng(seed)
     chosen = []
     for index, count in enumerate(wanted):
-        available = np.flatnonzero(train.labels == index)
+        available = np.flatnonzero(found.train.labels == index)
         if count > len(available):
             raise ValueError(
                 f"counts must be at most the training samples that {name} has, {len(available)} for class {index}"
-                f" ({class_names[index]}); got {count}"
+                f" ({found.class_names[index]}); got {count}"
             )
         chosen.append(generator.permutation(available)[:count])
-    mean, deviation = train.pixels.mean(dtype=np.float64), train.pixels.std(dtype=np.float64)
-    inputs, labels = _tensors(train, np.concatenate(chosen), mean, deviation)
-    test_inputs, test_labels = _tensors(test, np.flatnonzero(test.labels < len(wanted)), mean, deviation)
-    return ImbalancedData(name, inputs, labels, wanted, class_names[: len(wanted)], test_inputs, test_labels)
+    rows = np.concatenate(chosen)
+    drawn = found.train.pixels[rows]
+    scale = (0.0, 1.0)
+    if found.standardise:
+        whole = found.train.pixels if isinstance(found.train.pixels, np.ndarray) else drawn
+        scale = (float(whole.mean(dtype=np.float64)), float(whole.std(dtype=np.float64)) or 1.0)
+    inputs, labels = _tensors(drawn, found.train.labels[rows], scale)
+    test: tuple[Tensor, Tensor] | tuple[None, None] = None, None
+    if found.test is not None:
+        kept = np.flatnonzero(found.test.labels < len(wanted))
+        if len(kept):
+            test = _tensors(found.test.pixels[kept], found.test.labels[kept], scale)
+    return ImbalancedData(name, inputs, labels, wanted, found.class_names[: len(wanted)], *test)
+
+
+def _check_classes(wanted: NDArray[np.int64], class_names: tuple[str, ...], name: str) -> None:
+    if len(wanted) > len(class_names):
+        raise ValueError(f"counts must name at most the {len(class_names)} classes of {name}; got {len(wanted)}")
 
 
 def sample_indices(counts: str | ArrayLike) -> ImbalancedData:
@@ -147,9 +180,9 @@ def sample_indices(counts: str | ArrayLike) -> ImbalancedData:
     return ImbalancedData("free features", torch.arange(len(labels)), labels, wanted, names)
 
 
-def _tensors(images: Images, rows: NDArray[np.intp], mean: float, deviation: float) -> tuple[Tensor, Tensor]:
-    """Return the standardised inputs and the labels of some samples."""
+def _tensors(inputs: NDArray[Any], labels: NDArray[np.int64], scale: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Return the inputs, shifted and scaled, and the labels of some samples."""
     import torch
 
-    scaled = (images.pixels[rows].astype(np.float32) - np.float32(mean)) / np.float32(deviation)
-    return torch.from_numpy(scaled).unsqueeze(1), torch.from_numpy(images.labels[rows].astype(np.int64))
+    shift, length = map(np.float32, scale)
+    return torch.from_numpy((inputs.astype(np.float32) - shift) / length), torch.from_numpy(labels.astype(np.int64))

@@ -1,40 +1,37 @@
-"""Whole data sets as they come, from inside a package or from files on this machine; nothing is downloaded."""
+"""Every data set by its name, and those that come inside a package or in IDX files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lopsided.data.cifar import CIFAR10, CIFAR100
+from lopsided.data.factories import is_factory
 from lopsided.data.idx import read_idx
-
-
-class Images(NamedTuple):
-    """One part of a data set: pixels (n, height, width) and labels (n,)."""
-
-    pixels: NDArray[Any]
-    labels: NDArray[Any]
+from lopsided.data.images import DataSet, Images
+from lopsided.data.own import read_image_folder, read_torch_dataset
+from lopsided.data.places import cache_folder, data_folders, fetch
 
 
 class Source(NamedTuple):
-    """The names of a data set's classes, known at once, and the way to read its training and its test part.
+    """The names of a data set's classes, where they are known at once, and the way to read it.
 
-    ``read`` is given the folder with the data set's files, or None for the ordinary places.
+    ``read`` is given the folder with the data set's files, or None for the ordinary places, and whether files may be
+    fetched.
     """
 
-    class_names: tuple[str, ...]
-    read: Callable[[str | Path | None], tuple[Images, Images]]
+    class_names: tuple[str, ...] | None
+    read: Callable[[str | Path | None, bool], DataSet]
 
 
 #: Digits of each class held out for testing. scikit-learn's file names no split of its own.
 _DIGITS_HELD_OUT = 20
 
 
-def _digits(root: str | Path | None) -> tuple[Images, Images]:
+def _digits(root: str | Path | None, download: bool) -> DataSet:
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
@@ -45,53 +42,54 @@ def _digits(root: str | Path | None) -> tuple[Images, Images]:
     labels = embedded.target
     test = np.concatenate([np.flatnonzero(labels == index)[-_DIGITS_HELD_OUT:] for index in range(10)])
     train = np.setdiff1d(np.arange(len(labels)), test)
-    images = embedded.images
-    return Images(images[train], labels[train]), Images(images[test], labels[test])
+    images = embedded.images[:, None]
+    return DataSet(tuple("0123456789"), Images(images[train], labels[train]), Images(images[test], labels[test]))
 
 
 #: Where Debian's package dataset-fashion-mnist puts its files.
 _DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-_FASHION_MNIST_FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+#: Where its authors publish it, and the MD5 of each file there.
+FASHION_MNIST_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 
 
-def _fashion_mnist(root: str | Path | None) -> tuple[Images, Images]:
-    folder = _find_files("fashion-mnist", _FASHION_MNIST_FILES, root, "apt-get install dataset-fashion-mnist, or ")
+def _fashion_mnist(root: str | Path | None, download: bool) -> DataSet:
+    folder = _find_fashion_mnist(root, download)
+    names = list(FASHION_MNIST_FILES)
     parts: list[Images] = []
-    for images_name, labels_name in (_FASHION_MNIST_FILES[:2], _FASHION_MNIST_FILES[2:]):
+    for images_name, labels_name in (names[:2], names[2:]):
         images, labels = read_idx(folder / images_name, 3), read_idx(folder / labels_name, 1)
         if len(images) != len(labels) or images.shape[1:] != (28, 28) or labels.max(initial=0) > 9:
             raise ValueError(
                 f"data in {str(folder)!r} must be Fashion-MNIST: as many 28×28 images as labels in 0 … 9;"
                 f" got images {images.shape}, labels {labels.shape} up to {labels.max(initial=0)}"
             )
-        parts.append(Images(images, labels))
-    return parts[0], parts[1]
+        parts.append(Images(images[:, None], labels.astype(np.int64)))
+    return DataSet(_FASHION_MNIST_CLASSES, parts[0], parts[1])
 
 
-def _find_files(name: str, files: tuple[str, ...], root: str | Path | None, remedy: str) -> Path:
+def _find_fashion_mnist(root: str | Path | None, download: bool) -> Path:
     """The first ordinary folder that holds all the files."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lopsided"
-    if root is not None:
-        folders = [Path(root), Path(root) / name]
-    else:
-        environment = os.environ.get("LOPSIDED_DATA")
-        named = [Path(environment), Path(environment) / name] if environment else []
-        folders = [*named, cache / name, _DEBIAN_FASHION_MNIST]
+    name = "fashion-mnist"
+    folders = data_folders(name, root, _DEBIAN_FASHION_MNIST)
     for folder in folders:
-        if all((folder / file).is_file() for file in files):
+        if all((folder / file).is_file() for file in FASHION_MNIST_FILES):
             return folder
-    goal = folders[0] if root is not None else cache / name
+    goal = cache_folder(name) if root is None else Path(root)
+    if download:
+        fetch(name, FASHION_MNIST_ADDRESS, FASHION_MNIST_FILES, goal)
+        return goal
     raise ValueError(
-        f"data {name!r} was not found in {', '.join(str(folder) for folder in folders)}; {remedy}put"
-        f" {', '.join(files)} into {goal}"
+        f"data {name!r} was not found in {', '.join(str(folder) for folder in folders)}; apt-get install"
+        f" dataset-fashion-mnist, or load it with download=True, or put {', '.join(FASHION_MNIST_FILES)} into {goal}"
     )
 
 
@@ -99,4 +97,42 @@ def _find_files(name: str, files: tuple[str, ...], root: str | Path | None, reme
 SOURCES = {
     "digits": Source(tuple("0123456789"), _digits),
     "fashion-mnist": Source(_FASHION_MNIST_CLASSES, _fashion_mnist),
+    **{source.name: Source(source.class_names, source.read) for source in (CIFAR10, CIFAR100)},
 }
+
+
+def find_source(name: str, root: str | Path | None, download: bool, image_size: int | None) -> Source:
+    """Return where a data set comes from, by its name; settings that are not for it are refused.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`SOURCES`, ``"folder:PATH"``, or MODULE:FACTORY.
+    root, download, image_size
+        As for :func:`lopsided.data.load_data`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set, or a setting is not for it.
+    """
+    known = name in SOURCES
+    is_folder = name.startswith("folder:")
+    if not known and not is_folder and not is_factory(name):
+        raise ValueError(
+            f"data must be one of the known data sets: {', '.join(SOURCES)}; or folder:PATH, or MODULE:FACTORY;"
+            f" got {name!r}"
+        )
+    if root is not None and not known:
+        raise ValueError(f"root must be left out: {name!r} says by itself where it is; got {str(root)!r}")
+    if download and not known:
+        raise ValueError(f"download must be left out: {name!r} has no public address")
+    if image_size is not None and not is_folder:
+        raise ValueError(f"image_size must be left out: it is for folder:PATH, not {name!r}; got {image_size}")
+    if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
+        raise ValueError(f"image_size must be a whole number of at least 1; got {image_size!r}")
+    if known:
+        return SOURCES[name]
+    if is_folder:
+        return Source(None, lambda root, download: read_image_folder(name.removeprefix("folder:"), image_size))
+    return Source(None, lambda root, download: read_torch_dataset(name))
