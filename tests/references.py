@@ -426,3 +426,42 @@ def layer_peeled_by_cvxpy(counts: Array, bound: float) -> tuple[float, Array]:
     if program.status not in ("optimal", "optimal_inaccurate"):
         raise RuntimeError(f"CVXPY ended with status {program.status}")
     return float(program.value), np.asarray(logits.value)
+
+
+def resampled_objective(
+    counts: list[int], shown: list[int], *, penalised: str, lambda_w: float, lambda_h: float, lambda_b: float
+) -> float:
+    """The least objective found when each sample of class k is shown shown[k] times, by descent over W, H and b.
+
+    Features belong to samples, however often these are shown; their decay counts appearances or samples.
+    """
+    labels = np.repeat(np.arange(len(counts)), counts)
+    times = np.repeat(np.array(shown, dtype=float), counts)
+    decayed = times if penalised == "appearance" else np.ones(len(labels))
+    classes, total = len(counts), float(times.sum())
+
+    def value_and_slope(packed: Array) -> tuple[float, Array]:
+        weight = packed[: classes * classes].reshape(classes, classes)
+        bias = packed[classes * classes : classes * (classes + 1)]
+        features = packed[classes * (classes + 1) :].reshape(len(labels), classes)
+        logits = features @ weight.T + bias
+        logits = logits - logits.max(axis=1, keepdims=True)
+        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        value = -float(times @ np.log(chances[np.arange(len(labels)), labels])) / total
+        value += lambda_w / 2 * float(np.sum(weight**2)) + lambda_b / 2 * float(np.sum(bias**2))
+        value += lambda_h / 2 * float(decayed @ np.sum(features**2, axis=1))
+        error = chances.copy()
+        error[np.arange(len(labels)), labels] -= 1
+        error *= times[:, None] / total
+        slopes = [
+            error.T @ features + lambda_w * weight,
+            error.sum(axis=0) + lambda_b * bias,
+            error @ weight + lambda_h * decayed[:, None] * features,
+        ]
+        return value, np.concatenate([slope.ravel() for slope in slopes])
+
+    generator = np.random.default_rng(0)
+    starts = [generator.normal(size=classes * (classes + 1 + len(labels))) for _ in range(4)]
+    options = {"maxiter": 20_000, "maxfun": 50_000, "ftol": 1e-15, "gtol": 1e-10}
+    found = [minimize(value_and_slope, start, jac=True, method="L-BFGS-B", options=options) for start in starts]
+    return min(float(one.fun) for one in found)

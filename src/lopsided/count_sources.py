@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.counts import parse_counts
+from lopsided.counts import parse_counts, profile_counts
 
 #: Endings of what torchvision's ImageFolder takes for an image.
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -24,6 +25,7 @@ USUAL_NAMES = ("labels", "label", "targets", "target", "class", "y")
 #: Folders of this name are parts of a data set and not its classes.
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
 _LABEL_FILE = re.compile(r"(?P<path>.+\.(?P<kind>csv|tsv|npy|npz|parquet))(?::(?P<column>[^/]+))?", re.IGNORECASE)
+_NUMBERS = re.compile(r"[\d\s.,x*+-]+", re.IGNORECASE)
 _PROFILE = re.compile(r"(?P<name>[a-z][\w-]*)(?::(?P<ratio>[^:/\\]*))?", re.IGNORECASE)
 #: A sample without a label, as a table that was read and written again has it.
 _MISSING = ("", "nan", "<na>")
@@ -54,7 +56,8 @@ def read_counts(counts: str | os.PathLike[str] | ArrayLike | ClassCounts) -> Cla
     Parameters
     ----------
     counts : str, path, (K,) array_like or ClassCounts
-        - Counts themselves: ``"500x5,100x5"``, ``"500,300,100"`` or a sequence of whole numbers.
+        - Counts themselves and all else that :func:`lopsided.parse_counts` takes: ``"500x5,100x5"``,
+          ``"exp:5000x10:100"``, ``"@FILE"`` of counts, or a sequence of whole numbers.
         - A file with one label a sample: ``labels.csv`` or ``.tsv`` (with a line of column names), ``.parquet``,
           ``.npy`` or ``.npz``; a column or array is named after a colon, ``train.csv:species``, and may be left out
           where there is only one, or one of a usual name such as ``label``.
@@ -89,14 +92,14 @@ def read_counts(counts: str | os.PathLike[str] | ArrayLike | ClassCounts) -> Cla
     if not isinstance(counts, str):
         return ClassCounts(parse_counts(counts), None, "as given")
     file = _LABEL_FILE.fullmatch(counts)
-    if Path(counts).is_dir():
+    if counts.strip() and _NUMBERS.fullmatch(counts) is None and Path(counts).is_dir():
         return _count_folder(Path(counts))
     if file is not None:
         return count_labels(_READERS[file["kind"].lower()](Path(file["path"]), file["column"]), counts)
     profile = _PROFILE.fullmatch(counts.strip())
-    if profile is not None and counts.strip()[0] not in "xX":  # 500x5 less its count is a slip, not a profile
+    if profile is not None and profile["name"].lower() not in _GENERAL and counts.strip()[0] not in "xX":
         return _profile(counts.strip(), profile["name"].lower(), profile["ratio"])
-    if "/" in counts or os.sep in counts:
+    if not counts.startswith("@") and ("/" in counts or os.sep in counts):
         raise ValueError(
             f"counts must name a folder of class folders, or a file that ends in .csv, .tsv, .npy, .npz or .parquet;"
             f" got {counts!r}, which is neither"
@@ -198,7 +201,7 @@ def _read_array(path: Path, column: str | None) -> list[Any]:
                 values = loaded
             else:
                 values = loaded[_chosen(list(loaded), column, path, "array")]
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         if str(error).startswith("counts"):
             raise
         reason = "pickled objects" if "pickle" in str(error).lower() else str(error).splitlines()[0]
@@ -259,45 +262,29 @@ def _count_folder(path: Path) -> ClassCounts:
     return ClassCounts(parse_counts(counts), tuple(classes), str(path))
 
 
-@dataclass(frozen=True)
-class _Profile:
-    """A full class, the number of classes, and the share of a full class that each keeps, given the ratio."""
-
-    largest: int
-    classes: int
-    step: bool
-
-    def counts(self, ratio: float) -> list[int]:
-        factor, last = 1 / ratio, self.classes - 1.0
-        if self.step:
-            return [self.largest] * (self.classes // 2) + [int(self.largest * factor)] * (self.classes // 2)
-        return [int(self.largest * factor ** (index / last)) for index in range(self.classes)]
-
-
-#: Profiles whose formula is public and exact: those of Cao et al. (NeurIPS 2019) for CIFAR.
+#: Profiles whose formula is public and exact, those of Cao et al. (NeurIPS 2019) for CIFAR: kind, full class, classes.
 PROFILES = {
-    "cifar10-lt": _Profile(5000, 10, step=False),
-    "cifar100-lt": _Profile(500, 100, step=False),
-    "cifar10-step": _Profile(5000, 10, step=True),
-    "cifar100-step": _Profile(500, 100, step=True),
+    "cifar10-lt": ("exp", 5000, 10),
+    "cifar100-lt": ("exp", 500, 100),
+    "cifar10-step": ("step", 5000, 10),
+    "cifar100-step": ("step", 500, 100),
 }
+#: Profiles that state their own sizes: see :func:`lopsided.counts.profile_counts`.
+_GENERAL = ("exp", "step", "pareto")
 
 
 def _profile(text: str, name: str, ratio: str | None) -> ClassCounts:
-    known = ", ".join(PROFILES)
     if name not in PROFILES:
         raise ValueError(
             f"counts must be counts such as 500x5,100x5, a file of labels, a folder of class folders, or one of the"
-            f" profiles {known}; got {text!r}, which is none of these"
+            f" profiles {', '.join(PROFILES)}; got {text!r}, which is none of these"
         )
+    kind, largest, classes = PROFILES[name]
     try:
         value = float(ratio or "")
     except ValueError:
-        value = float("nan")
-    largest = PROFILES[name].largest
-    if not 1 <= value <= largest:
         raise ValueError(
-            f"counts: the ratio of a profile must be a number from 1 to {largest}, the largest class over the smallest;"
-            f" got {text!r}; write such as {name}:100"
-        )
-    return ClassCounts(parse_counts(PROFILES[name].counts(value)), None, text)
+            f"counts: the ratio of a profile must be a number, the largest class over the smallest; got {text!r};"
+            f" write such as {name}:100"
+        ) from None
+    return ClassCounts(parse_counts(profile_counts(kind, largest, classes, value)), None, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Annotated, Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import typer
 
 from lopsided.cli.options import (
+    COUNTS,
     Bias,
-    Counts,
     FeatureDecay,
     Features,
     Json,
@@ -22,6 +23,8 @@ from lopsided.cli.options import (
     takes_loss,
 )
 from lopsided.cli.output import console, print_json
+from lopsided.cli.trained import read_checkpoint
+from lopsided.count_sources import read_counts
 from lopsided.losses import Loss
 from lopsided.remedies import FADING, Outlook
 from lopsided.remedies import check as check_counts
@@ -29,12 +32,12 @@ from lopsided.remedies import check as check_counts
 
 @takes_loss
 def check(
-    counts: Counts,
+    counts: Annotated[str | None, COUNTS] = None,
     *,
     lambda_z: LambdaZ = None,
     weight_decay: WeightDecay = None,
     feature_decay: FeatureDecay = None,
-    lambda_b: LambdaB = 0.0,
+    lambda_b: LambdaB | None = None,
     bias: Bias = True,
     loss: Loss,
     features: Features = "any",
@@ -56,6 +59,14 @@ def check(
         float | None,
         typer.Option(parser=number, metavar="TOL", help="Largest certified gap, as a share of max(1, objective)."),
     ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A trained network's features, labels, weight and bias, as lopsided measure reads them: --weight-decay"
+            " and its own sizes tell λ_z, its labels the counts.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check before training which classes these decays keep, which are fading, and which are lost.
@@ -67,12 +78,21 @@ def check(
 
     lopsided check --counts cifar100-lt:100 --weight-decay 5e-4 --feature-decay 1e-6
     """
+    said: tuple[str, ...] = ()
+    found = None if counts is None else read_counts(counts)
+    if checkpoint is not None:
+        trained = read_checkpoint(checkpoint, found, lambda_z, weight_decay, feature_decay, bias)
+        found, lambda_z, weight_decay, bias = trained.counts, trained.lambda_z, None, trained.lambda_b is not None
+        lambda_b = trained.lambda_b if lambda_b is None else lambda_b
+        said = (trained.statement,)
+    if found is None:
+        raise ValueError("counts must be given, or --checkpoint, whose labels are counted; got neither")
     outlook = check_counts(
-        counts,
+        found,
         lambda_z,
         weight_decay=weight_decay,
         feature_decay=feature_decay,
-        lambda_b=lambda_b,
+        lambda_b=lambda_b or 0.0,
         bias=bias,
         loss=loss,
         features=features,
@@ -81,6 +101,7 @@ def check(
         penalised=penalised,
         tol=tol,
     )
+    outlook = dataclasses.replace(outlook, assumptions=said + outlook.assumptions)
     if as_json:
         print_json(outlook.to_dict())
     else:

@@ -30,15 +30,13 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"must be a number; got {text!r}") from None
 
 
-Counts = Annotated[
-    str,
-    typer.Option(
-        metavar="COUNTS",
-        show_default=False,
-        help="Samples in each class: 500x5,100x5 is 500 in each of 5 classes, then 100 in each of 5; or 500,300,100; or"
-        " a file of labels (train.csv:species, .npy, .parquet), a folder of class folders, or cifar100-lt:100.",
-    ),
-]
+COUNTS = typer.Option(
+    metavar="COUNTS",
+    show_default=False,
+    help="Samples in each class: 500x5,100x5 is 500 in each of 5 classes, then 100 in each of 5; or 500,300,100; or"
+    " a file of labels (train.csv:species, .npy, .parquet), a folder of class folders, or cifar100-lt:100.",
+)
+Counts = Annotated[str, COUNTS]
 LambdaZ = Annotated[
     float | None,
     typer.Option(

@@ -17,6 +17,7 @@ For a class that is repeated the second is :math:`\sqrt{c_k}` times the first.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -100,8 +101,8 @@ def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any]) -> NDArray[np.i
     targets = found.counts.copy()
     for name, count in wanted.items():
         (index,) = class_indices([name], len(targets), found.names, "sampling_strategy")
-        whole = isinstance(count, (int, float, np.number)) and not isinstance(count, bool) and count == int(count)
-        if not whole or count < found.counts[index]:
+        number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
+        if not number or not math.isfinite(count) or count != int(count) or count < found.counts[index]:
             raise ValueError(
                 f"sampling_strategy must keep all samples, a whole number of at least {found.counts[index]} for class"
                 f" {name}; got {count!r}"
@@ -113,8 +114,8 @@ def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any]) -> NDArray[np.i
 def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
     if len(counts) != 2:
         raise ValueError(f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}")
-    wanted = int(ratio * counts.max())
-    if not 0 < ratio <= 1 or wanted < counts.min():
+    wanted = int(ratio * counts.max()) if 0 < ratio <= 1 else 0
+    if wanted < counts.min():
         least = counts.min() / counts.max()
         raise ValueError(f"sampling_strategy must be a share from {least:.6g}, as it is, to 1; got {ratio!r}")
     return np.where(np.arange(2) == np.argmin(counts), wanted, counts)

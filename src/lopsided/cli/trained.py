@@ -1,0 +1,78 @@
+"""What a trained network's file tells ``lopsided check``: its counts and, with its weight decay, λ_z."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+
+from lopsided.count_sources import ClassCounts
+from lopsided.counts import format_counts
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trained network's last layer tells: the counts of its labels, its decays, and how far they hold."""
+
+    counts: ClassCounts
+    lambda_z: float
+    lambda_b: float | None
+    statement: str
+
+
+def read_checkpoint(
+    file: str,
+    given: ClassCounts | None,
+    lambda_z: float | None,
+    weight_decay: float | None,
+    feature_decay: float | None,
+    bias: bool,
+) -> Trained:
+    """Read a file of features, labels, weight and bias, and tell its decays; the other arguments are refused.
+
+    Raises
+    ------
+    ValueError
+        If the file is not sound, a class has no samples, or what is given contradicts it.
+    """
+    for name, value in (("lambda_z", lambda_z), ("feature_decay", feature_decay)):
+        if value is not None:
+            raise ValueError(f"{name} must be left out with --checkpoint, which tells it; got {value!r}")
+    if weight_decay is None or not math.isfinite(weight_decay) or weight_decay <= 0:
+        raise ValueError(f"weight_decay must be a finite number above 0 with --checkpoint; got {weight_decay!r}")
+    if not bias:
+        raise ValueError("bias must be left to the file with --checkpoint, which has one or not; got --no-bias")
+    if find_spec("torch") is None:
+        raise ValueError(
+            f"checkpoint cannot be read, since torch is not installed; got {file!r}; pip install 'lopsided[measure]'"
+        )
+    from lopsided.data.feature_file import open_features
+
+    try:
+        with open_features(file) as source:
+            from lopsided.metrics import effective_decay, gather  # torch: not before the file is known to be sound
+
+            if source.weight is None:
+                raise ValueError(f"file must hold the classifier's weight beside features and labels; got {file!r}")
+            gathered = gather(
+                source.batches(), source.num_classes, source.dim, source.weight, source.bias, source="file"
+            )
+    except ValueError as error:
+        if not str(error).startswith("file "):
+            raise
+        raise ValueError("checkpoint" + str(error).removeprefix("file")) from None
+    counts = gathered.moments.counts.cpu().numpy().astype(np.int64)
+    if (counts == 0).any():
+        raise ValueError(
+            f"checkpoint must hold samples of every class; got none of class {int(np.argmin(counts))} in {file!r}"
+        )
+    if given is not None and not np.array_equal(given.counts, counts):
+        raise ValueError(
+            f"counts must be those of the checkpoint's labels, {format_counts(counts)}; got"
+            f" {format_counts(given.counts)}; leave --counts out"
+        )
+    decay = effective_decay(gathered.moments, gathered.weight, gathered.bias, weight_decay=weight_decay)
+    names = None if given is None else given.names
+    return Trained(ClassCounts(counts, names, file), decay.lambda_z, decay.lambda_b, decay.statement)
