@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import functools
 import json
 import re
@@ -124,6 +125,16 @@ def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
     else:
         output = output_of(command)
     assert output.split() == expected.split()
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if ">>> " in text])
+def test_python_examples_print_what_is_shown(page):
+    examples = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE))
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
+    runner.run(doctest.DocTestParser().get_doctest(examples, {}, page, page, 0))
+    assert runner.tries > 0
+    assert runner.failures == 0
 
 
 def test_numbers_come_from_a_command_or_a_test():
