@@ -217,3 +217,28 @@ def test_counts_far_apart_at_absurd_decays_are_solved_or_refused(lambda_z: float
     else:
         assert solution.objective >= 0
         assert (solution.status == "optimal") is (solution.gap <= 1e-9 * max(1.0, solution.objective))
+
+
+@pytest.mark.parametrize("offset", [1e-9, 1e-7, 1e-6, 1e-5])
+@pytest.mark.parametrize(
+    ("counts", "margins", "cluster"),
+    [
+        ("100x3", [0.5] * 3, 0),
+        ("300x2,50x3", [0.2, 0.2, 1, 1, 1], 1),
+        ("1000,1", None, None),
+        ("1000000,3", None, None),
+    ],
+)
+def test_nothing_is_left_above_a_threshold(
+    counts: str, margins: list[float] | None, cluster: int | None, offset: float
+) -> None:
+    """A solve ends when its gap is small, which is before the last direction has quite gone."""
+    model = lp.UFM(counts, 1.0, lambda_b=0.02, loss=lp.CrossEntropy(margins=margins))
+    thresholds = model.thresholds()
+    critical = thresholds.complete if cluster is None else float(thresholds.within[cluster])
+    above, below = (model.with_lambda_z(critical * (1 + change)).solve() for change in (offset, -1e-4))
+    assert max(above.gap / above.objective, below.gap / below.objective) < 1e-9
+    assert above.geometry.rank < below.geometry.rank
+    if cluster is not None:
+        assert above.clusters[cluster].collapsed
+        assert not below.clusters[cluster].collapsed

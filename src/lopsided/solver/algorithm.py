@@ -29,6 +29,8 @@ ROUNDING = 64 * float(np.finfo(float).eps)
 FLOAT64_ENDS = (np.linalg.LinAlgError, RuntimeError)
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 60
+#: A singular value of A, over the root of the largest count, below which it is tried whether zero will do: a logit.
+TRIFLE = 1e-3
 #: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the
 #: gap nor, while the tolerance itself is not met, lower the objective.
 PATIENCE = 4
@@ -210,7 +212,38 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
             step = newton_step(iterate.evaluation, iterate.spectrum, accuracy, MAX_PRODUCTS)
         iterate = _advance(iterate, step)
     assert best is not None
-    return replace(best, iterations=iteration)
+    return replace(_trimmed(best), iterations=iteration)
+
+
+def _trimmed(outcome: Outcome) -> Outcome:
+    """Without what is nearly zero, wherever the gap is no larger without it.
+
+    Iterations end before the last direction that an optimum loses has quite gone. The gap is sharp on it: were the
+    direction needed, the dual norm would exceed 1 without it, and the gap grows in proportion.
+    """
+    while (candidate := _without_smallest(outcome.iterate)) is not None:
+        certificate = candidate.evaluation.problem.certify(candidate.evaluation, candidate.nuclear_norm)
+        if not certificate.gap <= max(outcome.certificate.gap, ROUNDING * certificate.objective):
+            break
+        outcome = Outcome(candidate, certificate, outcome.iterations)
+    return outcome
+
+
+def _without_smallest(iterate: Iterate) -> Iterate | None:
+    """The point without its smallest singular value, or smallest part within a cluster; None if that is not small."""
+    problem, point, spectrum = iterate.evaluation.problem, iterate.evaluation.point, iterate.spectrum
+    xp, limit = problem.xp, TRIFLE * float(problem.xp.max(problem.root_counts))
+    inside = xp.where(xp.logical_not(problem.separate) & (point.within > 0), point.within, float("inf"))
+    smallest = float(xp.min(inside))
+    within, values = point.within, spectrum.values
+    if smallest <= limit:
+        within = xp.where(inside == smallest, 0.0, within)
+    elif spectrum.rank and float(values[-1]) <= limit:
+        spectrum = Spectrum(spectrum.left, values[:-1], spectrum.right)
+    else:
+        return None
+    evaluation = problem.evaluate(Point(spectrum.matrix, within, point.bias))
+    return Iterate(evaluation, spectrum, float(xp.sum(spectrum.values)) + problem.nuclear_within(within))
 
 
 def _advance(iterate: Iterate, step: Step) -> Iterate:

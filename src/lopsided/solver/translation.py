@@ -27,7 +27,8 @@ def reduce_problem(problem: UFM, device: str | None = None) -> ReducedProblem:
     """
     problem.require_convex("the certified solver")
     backend = backend_on(problem.device if device is None else device)
-    return _over(problem, problem.clusters.counts, problem.clusters.sizes, problem.clusters.terms, backend)
+    with np.errstate(all="ignore"):  # what is not finite is refused by the solver
+        return _over(problem, problem.clusters.counts, problem.clusters.sizes, problem.clusters.terms, backend)
 
 
 def _over(
