@@ -85,13 +85,15 @@ def diagnose(
     unstable = find_instability(history)
     if any(finding.code == "loss-not-finite" for finding in unstable):
         return tuple(unstable)
+    comparison = compare(predicted, measured)
     return (
         *unstable,
+        *find_lost_rank(history, comparison),
         *find_missing_collapse(history),
         *(find_excess(history, optimum) if optimum is not None else ()),
         *find_rank_deficiency(predicted, measured),
         *find_unexpected_blocks(predicted, measured),
-        *find_unexpected_merges(compare(predicted, measured)),
+        *find_unexpected_merges(comparison),
     )
 
 
@@ -158,6 +160,32 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
             "raise lambda_h, or train longer at a higher learning rate",
         )
     ]
+
+
+def find_lost_rank(history: Sequence[Row], comparison: Comparison) -> list[Finding]:
+    """Mean logits of a lower rank than the optimum's, and whether decays that were large from the start may be why.
+
+    Under full decay from the first step, directions in which the classes have not yet separated shrink to zero, where
+    the gradient that would bring them back vanishes too: a stationary point that is no minimum, but holds a network.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> predicted = lp.UFM("500x5,100x5", lambda_z=3e-3, lambda_b=0.02).solve().geometry
+    >>> stuck = lp.UFM("500x5,100x5", lambda_z=6e-3, lambda_b=0.02).solve().geometry
+    >>> rows = [{"epoch": 0, "decay_factor": 1.0}]
+    >>> print(find_lost_rank(rows, lp.compare(predicted, stuck))[0])
+    the mean logits have rank 5, the optimum 9: full decay from the first step makes networks stick so; raise the decays
+    from smaller ones (ramp 0.4, ramp_start 0.03)
+    """
+    found, expected = comparison.measured.rank, comparison.predicted.rank
+    if comparison.same_rank or found > expected:
+        return []
+    message = f"the mean logits have rank {found}, the optimum {expected}"
+    if history[0].get("decay_factor", 0.0) >= 1.0:
+        message += ": full decay from the first step makes networks stick so"
+        return [Finding("rank-deficient", message, "raise the decays from smaller ones (ramp 0.4, ramp_start 0.03)")]
+    return [Finding("rank-deficient", message, "raise the decays more slowly, or from smaller ones")]
 
 
 def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
