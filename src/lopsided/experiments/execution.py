@@ -99,7 +99,7 @@ def perform(
         **configuration.decays,
         **configuration.descent,
         loss=configuration.stated_loss,
-        features="relu" if configuration.features == "relu" else "any",
+        features=configuration.model.features,  # type: ignore[arg-type]
         seed=seed,
         checkpoint=checkpoint,
         accelerator=accelerator,

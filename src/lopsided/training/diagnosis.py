@@ -175,7 +175,7 @@ def find_lost_rank(history: Sequence[Row], comparison: Comparison) -> list[Findi
     >>> stuck = lp.UFM("500x5,100x5", lambda_z=6e-3, lambda_b=0.02).solve().geometry
     >>> rows = [{"epoch": 0, "decay_factor": 1.0}]
     >>> print(find_lost_rank(rows, lp.compare(predicted, stuck))[0])
-    the mean logits have rank 5, the optimum 9: full decay from the first step makes networks stick so; raise the decays
+    the mean logits have rank 4, the optimum 9: full decay from the first step makes networks stick so; raise the decays
     from smaller ones (ramp 0.4, ramp_start 0.03)
     """
     found, expected = comparison.measured.rank, comparison.predicted.rank
