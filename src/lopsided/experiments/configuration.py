@@ -126,8 +126,8 @@ class Configuration:
         Decay of the bias; 0 leaves it free.
     loss, weights, reduction, label_smoothing, logit_adjustment, margins, scales, scale_by, gamma
         The loss by name, and its settings; see :mod:`lopsided.losses`.
-    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip
-        The descent; see :func:`lopsided.training.train`.
+    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip, initialisation
+        The descent and its start; see :func:`lopsided.training.train`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
 
@@ -196,6 +196,9 @@ class Configuration:
     )
     crop: int = _setting(_whole_from(0), "Pixels by which training images are shifted at random, at most.", 0)
     flip: bool = _setting(_FLAG, "Whether training images are mirrored at random: true or false.", False)
+    initialisation: str = _setting(
+        _TEXT, "How weights are drawn at first: default, xavier, he, lecun or orthogonal.", "default"
+    )
     seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:

@@ -91,6 +91,7 @@ def perform(
         **{name: value for name, value in chosen.items() if value is not None},
         last_features=configuration.features,  # type: ignore[arg-type]
         bias=configuration.bias,
+        initialisation=configuration.initialisation,
         seed=seed,
     )
     result = train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -145,11 +146,15 @@ def _judge_mean_logits(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> l
 
 def _sound(name: str, rows: Sequence[Row]) -> Check:
     """No run diverged, and none stuck at a rank below the optimum's."""
-    bad = [row for row in rows if row["outcome"] == "diverged" or "rank-deficient" in row["findings"]]
-    names = ", ".join("diverged" if row["outcome"] == "diverged" else "stuck at too low a rank" for row in bad)
-    return Check(
-        name, "no run diverges or sticks", f"0 of {len(rows)}", f"{len(bad)} of {len(rows)} {names}".strip(), not bad
-    )
+    states = [_state(row) for row in rows]
+    told = ", ".join(f"{number} {state}" for state, number in sorted(Counter(filter(None, states)).items()))
+    return Check(name, "no run diverges or sticks", f"0 of {len(rows)}", told or f"0 of {len(rows)}", not told)
+
+
+def _state(row: Row) -> str:
+    if row["outcome"] == "diverged":
+        return "diverged"
+    return "stuck at too low a rank" if "rank-deficient" in row["findings"] else ""
 
 
 def _difference(name: str, quantity: str, words: str, rows: Sequence[Row]) -> Check:

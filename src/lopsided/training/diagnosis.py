@@ -88,7 +88,6 @@ def diagnose(
     comparison = compare(predicted, measured)
     return (
         *unstable,
-        *find_lost_rank(history, comparison),
         *find_missing_collapse(history),
         *(find_excess(history, optimum) if optimum is not None else ()),
         *find_rank_deficiency(predicted, measured),
@@ -162,32 +161,6 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def find_lost_rank(history: Sequence[Row], comparison: Comparison) -> list[Finding]:
-    """Mean logits of a lower rank than the optimum's, and whether decays that were large from the start may be why.
-
-    Under full decay from the first step, directions in which the classes have not yet separated shrink to zero, where
-    the gradient that would bring them back vanishes too: a stationary point that is no minimum, but holds a network.
-
-    Examples
-    --------
-    >>> import lopsided as lp
-    >>> predicted = lp.UFM("500x5,100x5", lambda_z=3e-3, lambda_b=0.02).solve().geometry
-    >>> stuck = lp.UFM("500x5,100x5", lambda_z=6e-3, lambda_b=0.02).solve().geometry
-    >>> rows = [{"epoch": 0, "decay_factor": 1.0}]
-    >>> print(find_lost_rank(rows, lp.compare(predicted, stuck))[0])
-    the mean logits have rank 4, the optimum 9: full decay from the first step makes networks stick so; raise the decays
-    from smaller ones (ramp 0.4, ramp_start 0.03)
-    """
-    found, expected = comparison.measured.rank, comparison.predicted.rank
-    if comparison.same_rank or found > expected:
-        return []
-    message = f"the mean logits have rank {found}, the optimum {expected}"
-    if history[0].get("decay_factor", 0.0) >= 1.0:
-        message += ": full decay from the first step makes networks stick so"
-        return [Finding("rank-deficient", message, "raise the decays from smaller ones (ramp 0.4, ramp_start 0.03)")]
-    return [Finding("rank-deficient", message, "raise the decays more slowly, or from smaller ones")]
-
-
 def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
     """An objective that ends far above the certified optimum.
 
@@ -208,7 +181,7 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
 def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:
     """Mean logits of lower rank than the optimum's: where decays that are large from the start leave a network.
 
-    Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
+    Judged by the rule of ``Comparison``: a rank that only a measurement misses is not called deficient. Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
     spans; a large decay draws them into one before the classes have separated.
 
     Examples
@@ -220,7 +193,7 @@ def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Findin
     the mean logits have rank 2, where the optimum has rank 3: training is stuck in a solution of too low a rank; raise
     the decays more slowly (a longer ramp from a smaller start), or train longer
     """
-    if measured.rank >= predicted.rank:
+    if measured.rank >= predicted.rank or compare(predicted, measured).same_rank:
         return []
     message = (
         f"the mean logits have rank {measured.rank}, where the optimum has rank {predicted.rank}: training is stuck in"
