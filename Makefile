@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/solve.py $(ARGS)
 	$(BIN)/python benchmarks/large.py $(ARGS)
 	$(BIN)/python benchmarks/measure.py $(ARGS)
+	$(BIN)/python benchmarks/monitor.py $(ARGS)
 
 # Takes the newest versions that pyproject.toml admits, in an environment of its own that holds nothing else. What is
 # left out: local labels (the +cpu of a PyTorch build) and the CUDA packages, which PyTorch itself pins.

@@ -28,7 +28,7 @@ ROOMS = (
     "report",
     "cli",
 )
-HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "matplotlib", "sklearn", "cvxpy"}
+HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "transformers", "matplotlib", "sklearn", "cvxpy"}
 
 
 def room_of(path: Path) -> str:

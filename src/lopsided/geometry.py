@@ -246,6 +246,37 @@ def merged_classes(vectors: Array, present: NDArray[np.bool_], *, absolute: bool
     return sorted(group for group in groups if len(group) > 1)
 
 
+def class_separations(geometry: Geometry) -> Array:
+    """How far each class is from the nearest other, in units of the distance up to which two count as merged.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Distances are those of the mean logits, or of the class means where there is no classifier.
+
+    Returns
+    -------
+    (K,) array
+        At most 1 exactly for the classes in ``geometry.merged`` as detected; NaN for an absent class and where all
+        distances are zero, infinite for the only one present.
+
+    Examples
+    --------
+    >>> class_separations(Geometry([9, 9, 3, 3], np.diag([10.0, 10.0, 1.0, 1.0]), np.eye(4))).round(3)
+    array([7.106, 7.106, 1.   , 1.   ])
+    """
+    present = geometry.counts > 0
+    separations = np.full(geometry.num_classes, np.nan)
+    if present.any():
+        values = geometry.mean_logits[present] if geometry.has_classifier else geometry.class_means[present]
+        distances = _pair_distances(values)
+        threshold = _merge_threshold(distances, absolute=geometry.has_classifier)
+        np.fill_diagonal(distances, np.inf)
+        if threshold > 0:
+            separations[present] = distances.min(axis=1) / threshold
+    return separations
+
+
 def _merge_threshold(distances: Array, *, absolute: bool) -> float:
     relative = MERGE_RELATIVE_TOLERANCE * float(np.max(distances, initial=0.0))
     return max(relative, MERGE_ABSOLUTE_TOLERANCE) if absolute else relative

@@ -13,6 +13,7 @@ from lopsided.training.diagnosis import (
     find_excess,
     find_instability,
     find_missing_collapse,
+    find_rank_deficiency,
     find_unexpected_blocks,
     find_unexpected_merges,
 )
@@ -168,3 +169,10 @@ def test_just_below_the_threshold_both_verdicts_of_a_measurement_are_accepted():
     measured = lp.Geometry(predicted.counts, predicted.class_means, predicted.classifier)
     assert measured.merged == [[5, 6, 7, 8, 9]]
     assert find_unexpected_merges(lp.compare(predicted, measured)) == []
+
+
+def test_a_rank_that_only_a_measurement_misses_is_not_called_deficient():
+    predicted = solution(lambda_z=6.05e-3).geometry
+    measured = lp.Geometry(predicted.counts, predicted.class_means, predicted.classifier)
+    assert measured.rank < predicted.rank
+    assert find_rank_deficiency(predicted, measured) == []

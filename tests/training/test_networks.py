@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lopsided.training import NETWORKS, FreeFeatures, HeadedModule, build_network
+from lopsided.training import INITIALISATIONS, NETWORKS, FreeFeatures, HeadedModule, build_network
 
 
 def test_the_perceptron_normalises_hidden_layers_and_leaves_the_features_free():
@@ -63,6 +63,7 @@ def test_free_features_are_looked_up_by_sample():
         ({"name": "math:net"}, "the module 'math' has no 'net'"),
         ({"name": "math:pi"}, "a function or a class; 'math:pi' is a float"),
         ({"name": "operator:ne"}, "must give a torch.nn.Module; got bool"),
+        ({"initialisation": "lucky"}, f"initialisation must be one of {', '.join(INITIALISATIONS)}; got 'lucky'"),
         ({"dim": 9}, "dim must be at least the number of classes, 10, .*; got 9"),
         ({"hidden": (64, 0)}, r"hidden must be widths of at least 1, .*; got \(64, 0\)"),
         ({"last_features": "gelu"}, "last_features must be 'linear' or 'relu'; got 'gelu'"),
@@ -76,6 +77,29 @@ def test_bad_arguments_are_named(arguments, message):
 def test_free_features_narrower_than_the_classes_are_refused():
     with pytest.raises(ValueError, match="dim must be at least the number of classes, 3"):
         FreeFeatures(9, 3, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variance"),
+    [
+        ("default", 1 / (3 * 512)),
+        ("xavier", 2 / 768),
+        ("he", 2 / 512),
+        ("lecun", 1 / 512),
+        ("orthogonal", None),
+    ],
+)
+def test_weights_are_drawn_as_the_scheme_says(scheme, variance):
+    """The 512 × 256 matrix of a hidden layer; of an orthogonal one, the rows are orthonormal."""
+    assert scheme in INITIALISATIONS
+    network = build_network("mlp", (512,), 10, hidden=(256,), initialisation=scheme)
+    weight = network.body[1].weight.detach()
+    if variance is None:
+        torch.testing.assert_close(weight @ weight.T, torch.eye(256), atol=1e-4, rtol=0)
+    else:
+        assert weight.var().item() == pytest.approx(variance, rel=0.02)
+    assert (scheme == "default") is bool(network.head.bias.abs().max() > 0)
+    assert all(layer.weight.eq(1).all() for layer in network.modules() if isinstance(layer, nn.BatchNorm1d))
 
 
 CONVOLUTIONAL = [name for name in NETWORKS if name != "mlp"]

@@ -19,6 +19,7 @@ from lopsided.cli.measure import measure
 from lopsided.cli.path import path
 from lopsided.cli.phase import phase
 from lopsided.cli.predict import predict
+from lopsided.cli.reproduce import reproduce
 from lopsided.cli.sweep import sweep
 from lopsided.cli.thresholds import thresholds
 from lopsided.cli.train import train
@@ -37,7 +38,7 @@ app = typer.Typer(
 # Every command of the program, in the order of `lopsided --help`. A command's module is imported at each start, so at
 # its top it may import only what `import lopsided` does, Typer, and this folder; torch, Matplotlib and Rich go inside
 # the function that needs them.
-for command in (check, advise, predict, thresholds, path, phase, measure, demo, train, sweep):
+for command in (check, advise, predict, thresholds, path, phase, measure, demo, train, sweep, reproduce):
     app.command()(command)
 
 

@@ -23,7 +23,9 @@ from lopsided.experiments.configuration import KEYS
 
 @takes_settings
 def sweep(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file of settings and a [grid] of lists.")],
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="TOML file: settings, and a table named grid of lists.")
+    ],
     output: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where the runs and their table go.")
     ] = "lopsided-sweep",

@@ -14,7 +14,7 @@ from lopsided.cli.settings import Accelerator, DataFolder, check_folder, runs_pr
 @takes_settings
 def train(
     config: Annotated[
-        str | None, typer.Argument(metavar="[CONFIG]", help="TOML file of settings; options replace its own.")
+        str | None, typer.Argument(metavar="CONFIG", help="TOML file of settings; options replace its own.")
     ] = None,
     output: Annotated[str, typer.Option(metavar="FOLDER", help="Where the run goes.")] = "lopsided-train",
     data_folder: DataFolder = None,

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.count_sources import IMAGES
 from lopsided.data.factories import import_factory
 from lopsided.data.images import DataSet, Images, Lazily
 
-#: Endings of files that are images.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 #: Folders that are the test part, where the classes lie in a folder ``train``.
 _TEST_FOLDERS = ("test", "val", "validation")
 
@@ -48,7 +47,7 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
     first = next(iter(_files(train_folder / names[0])), None)
     if first is None:
         raise ValueError(
-            f"data folder {str(train_folder / names[0])!r} must hold images, {', '.join(IMAGE_ENDINGS)}; got none"
+            f"data folder {str(train_folder / names[0])!r} must hold images, {', '.join(IMAGES)}; got none"
         )
     shape = _open(first, None, image_size).shape
     mode = "L" if shape[0] == 1 else "RGB"
@@ -81,7 +80,7 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
 def _files(folder: Path) -> list[Path]:
     """Every image below a folder, in the order of the names."""
     found = [Path(place, file) for place, _, files in os.walk(folder, followlinks=True) for file in files]
-    return sorted(file for file in found if file.suffix.lower() in IMAGE_ENDINGS)
+    return sorted(file for file in found if file.suffix.lower() in IMAGES)
 
 
 def _open(path: Path, mode: str | None, image_size: int | None) -> NDArray[np.float32]:

@@ -118,14 +118,16 @@ class Configuration:
     network, hidden, dim, features, bias
         What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
         ``"relu"``.
+    prediction : {"any", "relu"}, optional
+        Features of the model whose optimum predicts the run; by default the network's.
     lambda_z, decay_ratio : float
         λ_w = decay_ratio · λ_z and λ_h = λ_z / decay_ratio; or give ``lambda_w`` and ``lambda_h`` themselves.
     lambda_b : float
         Decay of the bias; 0 leaves it free.
     loss, weights, reduction, label_smoothing, logit_adjustment, margins, scales, scale_by, gamma
         The loss by name, and its settings; see :mod:`lopsided.losses`.
-    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip
-        The descent; see :func:`lopsided.training.train`.
+    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip, initialisation
+        The descent and its start; see :func:`lopsided.training.train`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
 
@@ -146,12 +148,17 @@ class Configuration:
     data: str = _setting(_TEXT, "digits (embedded), fashion-mnist, cifar10, cifar100, folder:PATH or MODULE:FACTORY.")
     counts: str = _setting(_COUNTS, "Samples in each class, such as 150x5,30x5.")
     image_size: int | None = _setting(_whole_from(1), "Height and width to which images of a folder are scaled.", None)
-    network: str = _setting(_TEXT, "The kind of network.", "mlp")
+    network: str = _setting(_TEXT, "mlp, cnn, resnet18, vgg11, vgg13, or MODULE:FACTORY.", "mlp")
     hidden: tuple[int, ...] | None = _setting(
         _WIDTHS, "Widths of the hidden layers, such as 128,128; the network's own by default.", None
     )
     dim: int | None = _setting(_whole_from(2), "Width of the features; the network's own by default.", None)
     features: str = _setting(_one_of("linear", "relu"), "linear, or relu: features that end in a ReLU.", "linear")
+    prediction: str | None = _setting(
+        _one_of("any", "relu"),
+        "Features of the model that predicts: any sign, or relu; as the network's by default.",
+        None,
+    )
     bias: bool = _setting(_FLAG, "Whether the last layer has a bias: true or false.", True)
     lambda_z: float | None = _setting(_above(0), "Decay of the mean logits, √(λ_w λ_h).", None)
     decay_ratio: float = _setting(_above(0), "λ_w / λ_z = λ_z / λ_h, where lambda_z alone is given.", 10.0)
@@ -189,6 +196,9 @@ class Configuration:
     )
     crop: int = _setting(_whole_from(0), "Pixels by which training images are shifted at random, at most.", 0)
     flip: bool = _setting(_FLAG, "Whether training images are mirrored at random: true or false.", False)
+    initialisation: str = _setting(
+        _TEXT, "How weights are drawn at first: default, xavier, he, lecun or orthogonal.", "default"
+    )
     seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:
@@ -225,7 +235,7 @@ class Configuration:
             lambda_b=self.lambda_b,
             bias=self.bias,
             loss=self.stated_loss,
-            features="relu" if self.features == "relu" else "any",
+            features=self.prediction or ("relu" if self.features == "relu" else "any"),
         )
 
     @property

@@ -91,6 +91,7 @@ def perform(
         **{name: value for name, value in chosen.items() if value is not None},
         last_features=configuration.features,  # type: ignore[arg-type]
         bias=configuration.bias,
+        initialisation=configuration.initialisation,
         seed=seed,
     )
     result = train(
@@ -99,7 +100,7 @@ def perform(
         **configuration.decays,
         **configuration.descent,
         loss=configuration.stated_loss,
-        features="relu" if configuration.features == "relu" else "any",
+        features=configuration.model.features,  # type: ignore[arg-type]
         seed=seed,
         checkpoint=checkpoint,
         accelerator=accelerator,

@@ -14,6 +14,7 @@ from lopsided.metrics.alignment import (
     nc4_samples,
 )
 from lopsided.metrics.bootstrap import Interval, bootstrap_interval
+from lopsided.metrics.capture import FeatureCapture
 from lopsided.metrics.effective_decay import EffectiveDecay, effective_decay
 from lopsided.metrics.gathering import Gathered, gather, gather_from_model
 from lopsided.metrics.moments import Moments, MomentState, empty_moments, merge_moments, update_moments
@@ -56,6 +57,7 @@ __all__ = [
     "NC4",
     "DecayWarning",
     "EffectiveDecay",
+    "FeatureCapture",
     "Gathered",
     "Interval",
     "MeanLogitRank",

@@ -7,6 +7,7 @@ from lopsided.report.measures import lost_classes, measures_table, verdict
 from lopsided.report.near_collapse import figure_near_collapse
 from lopsided.report.page import Picture, render_page
 from lopsided.report.phase import figure_phase
+from lopsided.report.reproduction import figure_reproduction, write_reproduction
 from lopsided.report.spectrum import figure_singular_values, lost_at
 from lopsided.report.tables import Row, checks_table, comparison_rows, comparison_table, report_dict
 from lopsided.report.writing import write_report
@@ -25,6 +26,7 @@ __all__ = [
     "figure_overview",
     "figure_path",
     "figure_phase",
+    "figure_reproduction",
     "figure_singular_values",
     "figure_training",
     "lost_at",
@@ -37,4 +39,5 @@ __all__ = [
     "to_png",
     "verdict",
     "write_report",
+    "write_reproduction",
 ]

@@ -5,7 +5,7 @@ Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 
 from lopsided.data import ImbalancedData, load_data, sample_indices
 from lopsided.training.batches import Augmentation
-from lopsided.training.building import NETWORKS, build_network
+from lopsided.training.building import INITIALISATIONS, NETWORKS, build_network
 from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
@@ -16,6 +16,7 @@ from lopsided.training.recording import Progress
 from lopsided.training.trainer import DivergenceError, TrainingResult, train
 
 __all__ = [
+    "INITIALISATIONS",
     "NETWORKS",
     "VGG",
     "Augmentation",

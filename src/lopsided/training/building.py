@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lopsided.data.factories import import_factory, is_factory
 from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
@@ -15,6 +15,17 @@ from lopsided.training.networks import FeatureNetwork, LastFeatures, MultilayerP
 
 #: Names that :func:`build_network` knows.
 NETWORKS = ("mlp", "cnn", "resnet18", *VGG_LAYERS)
+
+#: How the weights of a layer are drawn, by name: Glorot & Bengio (2010), uniform; He et al. (2015), normal with
+#: variance 2 over the inputs of a unit; LeCun et al. (1998), normal with variance 1 over them; Saxe et al. (2014),
+#: orthogonal.
+INITIALISATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "default": None,
+    "xavier": nn.init.xavier_uniform_,
+    "he": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "lecun": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="linear"),
+    "orthogonal": nn.init.orthogonal_,
+}
 
 #: Widths of the hidden layers, and of the features, where none are given.
 _HIDDEN = {"mlp": (256, 256), "cnn": (32, 64, 128)}
@@ -30,6 +41,7 @@ def build_network(
     hidden: Sequence[int] | None = None,
     last_features: LastFeatures = "linear",
     bias: bool = True,
+    initialisation: str = "default",
     seed: int = 0,
 ) -> FeatureNetwork:
     """Build a network by name.
@@ -56,6 +68,9 @@ def build_network(
         have "relu".
     bias : bool, default True
         Whether the head has a bias.
+    initialisation : {"default", "xavier", "he", "lecun", "orthogonal"}, default "default"
+        How the matrices of linear layers and convolutions are drawn; all but "default", which is PyTorch's own, start
+        from biases of 0. See :data:`INITIALISATIONS`.
     seed : int, default 0
         Decides the initial weights; the global random state is left as it was.
 
@@ -76,12 +91,14 @@ def build_network(
     """
     if last_features not in ("linear", "relu"):
         raise ValueError(f"last_features must be 'linear' or 'relu'; got {last_features!r}")
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}; got {initialisation!r}")
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
             raise ValueError(
                 f"network {name!r} decides by itself on dim, hidden, last_features and bias; leave them out"
             )
-        return seeded(lambda: _own(name, tuple(input_shape), num_classes), seed)
+        return seeded(lambda: _initialised(_own(name, tuple(input_shape), num_classes), initialisation), seed)
     if name not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY; got {name!r}")
     if hidden is not None and name not in _HIDDEN:
@@ -107,7 +124,19 @@ def build_network(
             return ResNet18(input_shape[0], num_classes, **settings)
         return VGG(name, input_shape[0], num_classes, **settings)
 
-    return seeded(build, seed)
+    return seeded(lambda: _initialised(build(), initialisation), seed)
+
+
+def _initialised(network: FeatureNetwork, scheme: str) -> FeatureNetwork:
+    """Draw the matrices of a network anew."""
+    draw = INITIALISATIONS[scheme]
+    if draw is not None:
+        for layer in network.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                draw(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+    return network
 
 
 def _own(name: str, input_shape: tuple[int, ...], num_classes: int) -> FeatureNetwork:

@@ -85,13 +85,14 @@ def diagnose(
     unstable = find_instability(history)
     if any(finding.code == "loss-not-finite" for finding in unstable):
         return tuple(unstable)
+    comparison = compare(predicted, measured)
     return (
         *unstable,
         *find_missing_collapse(history),
         *(find_excess(history, optimum) if optimum is not None else ()),
         *find_rank_deficiency(predicted, measured),
         *find_unexpected_blocks(predicted, measured),
-        *find_unexpected_merges(compare(predicted, measured)),
+        *find_unexpected_merges(comparison),
     )
 
 
@@ -180,7 +181,7 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
 def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:
     """Mean logits of lower rank than the optimum's: where decays that are large from the start leave a network.
 
-    Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
+    Judged by the rule of ``Comparison``: a rank that only a measurement misses is not called deficient. Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
     spans; a large decay draws them into one before the classes have separated.
 
     Examples
@@ -192,7 +193,7 @@ def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Findin
     the mean logits have rank 2, where the optimum has rank 3: training is stuck in a solution of too low a rank; raise
     the decays more slowly (a longer ramp from a smaller start), or train longer
     """
-    if measured.rank >= predicted.rank:
+    if measured.rank >= predicted.rank or compare(predicted, measured).same_rank:
         return []
     message = (
         f"the mean logits have rank {measured.rank}, where the optimum has rank {predicted.rank}: training is stuck in"

@@ -1,0 +1,89 @@
+"""``lopsided reproduce``: the paper's experiments, judged against the certified optimum."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lopsided.cli.options import Json
+from lopsided.cli.output import console, print_json
+from lopsided.cli.settings import (
+    Accelerator,
+    DataFolder,
+    Jobs,
+    Scheduler,
+    check_folder,
+    runs_progress,
+    takes_settings,
+)
+
+
+@takes_settings
+def reproduce(
+    figure: Annotated[str, typer.Argument(metavar="FIGURE", help="fig1 … fig9, several with commas, or all.")],
+    scale: Annotated[
+        str, typer.Option(metavar="NAME", help="small: minutes a run on one core; full: as in the paper.")
+    ] = "small",
+    output: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where figures, rows, verdicts and runs go.")
+    ] = "lopsided-reproduce",
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
+    data_folder: DataFolder = None,
+    accelerator: Accelerator = "auto",
+    changes: Any = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out the experiments of Hong & Ling (2024) again, and judge them.
+
+    Networks are trained on Fashion-MNIST, or on the embedded digits where that is not to be had. What was interrupted
+    goes on where it stopped. Exits with 1 where a claim does not hold.
+
+    Example:
+
+    lopsided reproduce fig5 --scale small --output lopsided-reproduce
+    """
+    from lopsided.experiments.checks import all_hold
+    from lopsided.experiments.reproduction import FIGURES
+    from lopsided.experiments.reproduction import reproduce as carry_out
+    from lopsided.report import checks_table, write_reproduction
+
+    names = list(FIGURES) if figure == "all" else figure.split(",")
+    with runs_progress("runs") as progress:
+        results = carry_out(
+            names,
+            check_folder(output),
+            scale=scale,
+            jobs=jobs,
+            scheduler=scheduler,
+            data_folder=data_folder,
+            accelerator=accelerator,
+            changes=changes,
+            progress=progress,
+        )
+    table = write_reproduction(output, results)
+    checks = [check for result in results for check in result.checks]
+    if as_json:
+        print_json(
+            {
+                "holds": all_hold(checks),
+                "verdicts": str(table),
+                "checks": [check.to_dict() for check in checks],
+                "figures": {
+                    result.experiment.name: {"lead": result.experiment.lead, "rows": list(result.rows)}
+                    for result in results
+                },
+            }
+        )
+    else:
+        terminal = console()
+        for result in results:
+            terminal.print(f"{result.experiment.name}: {result.experiment.title}", style="bold", markup=False)
+            terminal.print(result.experiment.lead, markup=False)
+        terminal.print()
+        terminal.print(checks_table(checks))
+        terminal.print(f"{sum(check.holds for check in checks)} of {len(checks)} claims hold.", style="bold")
+        terminal.print(f"Verdicts: {table}", markup=False, soft_wrap=True)
+    if not all_hold(checks):
+        raise typer.Exit(1)

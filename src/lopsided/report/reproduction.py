@@ -1,0 +1,179 @@
+"""Figures of the paper carried out again: one drawing each, and a folder with rows, drawings and verdicts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lopsided.comparison import COLLAPSED_NC1
+from lopsided.experiments.checks import Check, all_hold
+from lopsided.experiments.files import writable_folder, write_atomically
+from lopsided.experiments.reproduction import Reproduction
+from lopsided.experiments.verdicts import LARGEST_BIAS_ERROR, LARGEST_ERROR, threshold_ratios
+from lopsided.report.canvas import PALETTE, new_figure, symbols, to_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Quantities along an axis: column, title.
+_ALONG = (
+    ("rare_cosine", "cosine between the mean logits of rare classes"),
+    ("minority_spread", "spread of the rare classes' means"),
+    ("rank", "rank of the mean logits"),
+)
+_AXES = {"lambda_z": "decay λ_z", "n_a": "samples in each common class"}
+#: Header of the table of verdicts.
+HEADER = ("figure", "claim", "predicted", "measured", "holds?")
+
+
+def figure_reproduction(result: Reproduction) -> Figure:
+    """Draw a figure of the paper: what was measured, beside the certified optimum.
+
+    Parameters
+    ----------
+    result : Reproduction
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Along an axis: cosine, spread and rank, thresholds dotted. Over training: NC1. Else the errors of mean logits
+        and bias, a point a run.
+    """
+    draw = {"axis": _draw_axis, "nc1": _draw_collapse, "mean_logits": _draw_errors}[result.experiment.kind]
+    figure = draw(result)
+    holds = sum(check.holds for check in result.checks)
+    story = f"{result.experiment.name}: {holds} of {len(result.checks)} claims hold"
+    figure.suptitle(symbols(f"{story}. {result.experiment.title}"), fontsize=11)
+    return figure
+
+
+def write_reproduction(folder: str | Path, results: Sequence[Reproduction]) -> Path:
+    """Write drawings, rows and verdicts, a folder for each figure, and one table of all claims.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets ``FIGURE/figure.png``, ``FIGURE/rows.jsonl`` and ``FIGURE/verdict.json`` of each, and ``verdicts.md``.
+    results : sequence of Reproduction
+
+    Returns
+    -------
+    Path
+        ``verdicts.md``.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be written.
+    OSError
+        If a file cannot be written; those written before are whole.
+    """
+    root = writable_folder(folder)
+    for result in results:
+        own = writable_folder(root / result.experiment.name)
+        write_atomically(own / "figure.png", to_png(figure_reproduction(result)))
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in result.rows]
+        write_atomically(own / "rows.jsonl", "\n".join(lines) + "\n")
+        verdict = {
+            "figure": result.experiment.name,
+            "title": result.experiment.title,
+            "lead": result.experiment.lead,
+            "holds": all_hold(result.checks),
+            "checks": [check.to_dict() for check in result.checks],
+        }
+        write_atomically(own / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
+    return write_atomically(root / "verdicts.md", verdicts_markdown(results))
+
+
+def verdicts_markdown(results: Sequence[Reproduction]) -> str:
+    """The table of all claims, as Markdown, with what was done and by which version."""
+    lines = ["# The paper's figures again", ""]
+    for result in results:
+        row = result.rows[0]
+        made = f"lopsided {row['version_lopsided']}, commit {row['commit'] or 'unknown'}, torch {row['version_torch']}"
+        lines.append(
+            f"- **{result.experiment.name}**, {result.experiment.title}: {result.experiment.lead} Made by {made}."
+        )
+    lines += ["", _line(HEADER), _line(["---"] * len(HEADER))]
+    lines += [_line(cells(check)) for result in results for check in result.checks]
+    return "\n".join(lines) + "\n"
+
+
+def cells(check: Check) -> tuple[str, ...]:
+    """A verdict under :data:`HEADER`."""
+    return check.run, check.claim, check.target, check.found, "yes" if check.holds else "**no**"
+
+
+def _line(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(text.replace('|', '/') for text in texts)} |"
+
+
+def _draw_axis(result: Reproduction) -> Figure:
+    figure = new_figure(12.6, 4.0)
+    rows = sorted(result.rows, key=lambda row: row["x"])
+    places = np.array([row["x"] for row in rows])
+    thresholds = _crossings(rows)
+    for axes, (name, title) in zip(figure.subplots(1, len(_ALONG)), _ALONG, strict=True):
+        for column, label, style in ((f"predicted_{name}", "predicted", "-"), (name, "measured", "o")):
+            values = np.array([row[column] for row in rows], dtype=float)  # None leaves a gap
+            axes.plot(places, values, style, color=PALETTE[style == "o"], label=label, markersize=5, linewidth=1.6)
+        for place in thresholds:
+            axes.axvline(place, color="#808080", linewidth=0.9, linestyle=":")
+        axes.set_title(title, fontsize=10)
+        _tidy(axes, _AXES[result.experiment.x or "n_a"])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def _draw_collapse(result: Reproduction) -> Figure:
+    figure = new_figure(7.2, 4.2)
+    axes = figure.subplots()
+    for index, (row, run) in enumerate(zip(result.rows, result.runs, strict=True)):
+        points = [(entry["epoch"], entry.get("nc1_rank_aware")) for entry in run.history]
+        values = np.array(points, dtype=float)
+        label = f"{row['network']}, {row['data']}, seed {row['seed']}"
+        axes.plot(values[:, 0], values[:, 1], color=PALETTE[index % len(PALETTE)], linewidth=1.5, label=label)
+    axes.axhline(COLLAPSED_NC1, color="#808080", linewidth=0.9, linestyle=":")
+    axes.set_yscale("log")
+    axes.set_ylabel("NC1 in the directions that are left", fontsize=9)
+    _tidy(axes, "epoch")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _draw_errors(result: Reproduction) -> Figure:
+    figure = new_figure(8.4, 4.2)
+    labels = [f"{row['network']}\n{row['data']}\nseed {row['seed']}" for row in result.rows]
+    pairs = (("mean_logits_error", "mean logits", LARGEST_ERROR), ("bias_error", "bias", LARGEST_BIAS_ERROR))
+    for axes, (name, title, bound) in zip(figure.subplots(1, 2), pairs, strict=True):
+        axes.plot(range(len(labels)), [row[name] for row in result.rows], "o", color=PALETTE[1])
+        axes.axhline(bound, color="#808080", linewidth=0.9, linestyle=":")
+        axes.set_ylim(bottom=0)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_title(f"{title}: relative error", fontsize=10)
+        _tidy(axes, "")
+    return figure
+
+
+def _tidy(axes: Axes, label: str) -> None:
+    axes.set_xlabel(symbols(label), fontsize=9)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _crossings(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Where along the axis the decay crosses a threshold, between two runs by the power law through both."""
+    places: list[float] = []
+    for group in ("rare", "all"):
+        logs = [(np.log(row["x"]), np.log(threshold_ratios(row)[group])) for row in rows]
+        for (left, before), (right, after) in itertools.pairwise(logs):
+            if before * after < 0:
+                places.append(float(np.exp(left - before * (right - left) / (after - before))))
+    return places
