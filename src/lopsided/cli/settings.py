@@ -87,7 +87,8 @@ def runs_progress(name: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        bar.stop()
+        if bar.task_ids:  # one that never started would print an empty line
+            bar.stop()
 
 
 def check_folder(output: str) -> str:
