@@ -127,6 +127,8 @@ def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
     assert output.split() == expected.split()
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's own, of newer torch
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if ">>> " in text])
 def test_python_examples_print_what_is_shown(page):
     examples = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE))

@@ -22,6 +22,7 @@ ROOMS = (
     "theory",
     "data",
     "metrics",
+    "callbacks",
     "remedies",
     "training",
     "experiments",
@@ -140,6 +141,12 @@ def test_answers_need_neither_torch_nor_matplotlib(code):
     loaded = loaded_by(code)
     assert "numpy" in loaded
     assert not loaded & HEAVY
+
+
+def test_the_monitor_of_one_trainer_does_not_load_the_other():
+    loaded = loaded_by("from lopsided.callbacks import CollapseMonitor")
+    assert "lightning" in loaded
+    assert "transformers" not in loaded
 
 
 def test_json_does_not_wait_for_the_tables():
