@@ -22,8 +22,10 @@ LEVERS: tuple[Lever, ...] = (*data_levers.LEVERS, *loss_levers.LEVERS)
 #: How far below its reach a lever is shown that cannot do what is asked: at its reach weights are infinite.
 NEAREST = 1 - 1e-3
 #: Levers fit thresholds within a count; a class alone in its count may need a little more, to stay clear of complete
-#: collapse. So often a lever is pulled further.
+#: collapse. So often a lever is pulled further ...
 _PULLS = 20
+#: ... unless it gains no more than this share by it.
+LITTLE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,30 +177,19 @@ def _levers(wanted: Sequence[str] | None) -> list[Lever]:
 
 
 def _remedy(request: Request, lever: Lever) -> Remedy:
-    answer, target = lever.pull(request, request.margin), request.margin
+    answer = lever.pull(request, request.margin)
     reason, reachable = "", None
-    found: tuple[Thresholds, Array] | None = None
-    if isinstance(answer, Proposal):
-        found = _margins(request, answer)
-        for _ in range(_PULLS):
-            reached = float(found[1].min())
-            if reached >= request.margin or lever.name == "logit-adjustment":
-                break
-            target *= request.margin / reached * (1 + 1e-9)
-            further = lever.pull(request, target)
-            if isinstance(further, Obstacle):
-                reason = further.reason
-                break
-            answer, found = further, _margins(request, further)
     if isinstance(answer, Obstacle):
         reason, reachable = answer.reason, answer.reachable
         if reachable is not None and reachable > 0:
             nearest = lever.pull(request, NEAREST * reachable)
             answer = nearest if isinstance(nearest, Proposal) else answer
+    elif lever.name != "logit-adjustment":
+        answer = _pulled_further(request, lever, answer)
     identity = np.arange(request.problem.num_classes)
     if isinstance(answer, Obstacle):
         return Remedy(lever.name, lever.convention, {}, "none", False, reason, reachable, None, identity, None)
-    known, margins = found if found is not None else _margins(request, answer)
+    known, margins = _margins(request, answer)
     place = identity if answer.classes is None else answer.classes
     names = request.before.names if answer.classes is None else None
     outlook = outlook_of(answer.problem, request.margin, names, known=known)
@@ -206,7 +197,9 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
     assert outlook.solution is not None
     certified = outlook.solution.status == "optimal"
     works = bool(margins.min() >= request.margin) and not lost and certified
-    if not certified:
+    if works:
+        reason, reachable = "", None
+    elif not certified:
         reason = outlook.solution.message
     if not works and not reason:
         kind = "does not move the threshold" if lever.name == "logit-adjustment" else "is not enough"
@@ -225,6 +218,27 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
         classes=place,
         cost=cost_of(request.before, outlook, place, request.others),
     )
+
+
+def _pulled_further(request: Request, lever: Lever, answer: Proposal) -> Proposal:
+    """The proposal that reaches the margin, or else the one that comes nearest.
+
+    A lever fits the thresholds within counts. That of complete collapse may lie lower, for a class alone in its count.
+    """
+    best, reached = answer, float(_margins(request, answer)[1].min())
+    target = request.margin
+    for _ in range(_PULLS):
+        if reached >= request.margin:
+            break
+        target *= request.margin / reached * (1 + 1e-9)
+        further = lever.pull(request, target)
+        if isinstance(further, Obstacle):
+            break
+        margin = float(_margins(request, further)[1].min())
+        if margin <= reached * (1 + LITTLE):
+            break
+        best, reached = further, margin
+    return best
 
 
 def _margins(request: Request, answer: Proposal) -> tuple[Thresholds, Array]:

@@ -104,7 +104,8 @@ def merging(request: Request, target: float) -> Proposal | Obstacle:
     r"""Merge classes that lack the margin, the smallest first, into groups of just enough samples.
 
     N stays, so a group needs :math:`(\text{margin}\cdot N\lambda)^2` samples. How many groups are possible at most is a
-    covering problem; this is the usual greedy answer to it. What is left over joins the smallest class that has enough.
+    covering problem; this is the usual greedy answer to it. What is left over joins the smallest class with which it
+    is enough.
     """
     loss = request.problem.loss
     if any(getattr(loss, name, None) is not None for name in ("weights", "margins", "scales")):
@@ -211,13 +212,12 @@ def _groups(request: Request, target: float) -> list[list[int]] | None:
             groups.append(pending)
             pending = []
     if pending:
-        enough = [index for index, size in enumerate(sizes) if size >= needed] or list(range(len(sizes)))
+        left = float(counts[pending].sum())
+        enough = [index for index, size in enumerate(sizes) if size + left >= needed]
         if not enough:
             return None
         into = min(enough, key=lambda index: sizes[index])
         groups[into] = groups[into] + pending
-        if sizes[into] + counts[pending].sum() < needed:
-            return None
     if len(groups) < 2:
         return None
     return sorted(sorted(group) for group in groups)
