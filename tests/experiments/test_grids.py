@@ -1,6 +1,9 @@
 """TOML files of many runs."""
 
 import itertools
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,9 @@ def test_a_wrong_change_is_not_blamed_on_the_file(tmp_path):
     path.write_text('data = "digits"\ncounts = "30x2"\nlambda_z = 0.003\n')
     with pytest.raises(ValueError, match=r"^epochs must be"):
         read_configurations(path, {"epochs": 0})
+
+
+def test_the_example_of_the_docs_is_understood():
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(expand(tomllib.loads(example))) == 12

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from lopsided.comparison import COLLAPSED_NC1
 from lopsided.counts import format_counts, parse_counts
 from lopsided.data import ImbalancedData
 from lopsided.experiments.checks import Check, name_groups
+from lopsided.experiments.execution import assemble_run, require_training, torch_threads
 from lopsided.experiments.files import check_writable
 from lopsided.experiments.recipes import RECIPES, Recipe
 from lopsided.experiments.record import Run
@@ -87,11 +86,7 @@ def run_demo(
     """
     if data not in RECIPES:
         raise ValueError(f"data must be one of the known data sets: {', '.join(RECIPES)}; got {data!r}")
-    for package in ("torch", "lightning"):
-        if find_spec(package) is None:
-            raise ValueError(
-                f"data cannot be trained on, since {package} is not installed; pip install 'lopsided[train]'"
-            )
+    require_training()
     recipe = RECIPES[data]
     if counts is not None:
         shown = format_counts(parse_counts(counts))
@@ -100,7 +95,7 @@ def run_demo(
         check_writable(output)
     samples = recipe.load(seed=seed)
     runs = []
-    with _one_thread():
+    with torch_threads(1):
         for name, lambda_z in recipe.lambda_z.items():
             run = _run(name, recipe, samples, lambda_z, seed=seed, progress=progress)
             if output is not None:
@@ -193,19 +188,6 @@ def _fits_every_class(geometry: Geometry) -> bool:
     return bool(np.all(np.argmax(logits, axis=1) == np.arange(geometry.num_classes)))
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: steps of a millisecond gain little from more, and on busy cores wait for each other."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _run(
     name: str,
     recipe: Recipe,
@@ -222,23 +204,8 @@ def _run(
     solution = UFM(samples.counts, **recipe.decays(lambda_z)).solve()
     result = recipe.train(samples, lambda_z, seed=seed, progress=report)
     recorded = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    return Run(
-        name=name,
-        settings={
-            **recorded,
-            "counts": samples.counts,
-            "class_names": samples.class_names,
-            "lambda_z": lambda_z,
-            **recipe.decays(lambda_z),
-            "seed": seed,
-        },
-        predicted=solution.geometry,
-        measured=result.geometry,
-        certificate={name: getattr(solution, name) for name in ("objective", "gap", "status", "message")},
-        measures={**result.measures, "train_accuracy": result.train_accuracy},
-        history=result.history,
-        findings=[str(finding) for finding in result.findings],
-    )
+    settings = {**recorded, "lambda_z": lambda_z, **recipe.decays(lambda_z), "seed": seed}
+    return assemble_run(name, settings, samples, solution, result)
 
 
 def _lead(recipe: Recipe, samples: ImbalancedData, seed: int) -> str:

@@ -64,7 +64,7 @@ def judge_experiment(name: str, kind: str, rows: Sequence[Row], runs: Sequence[R
 
 
 def threshold_ratios(row: Row) -> dict[str, float]:
-    """λ_Z over the decay at which the rarest classes merge (``rare``), and over that at which all do (``all``).
+    """λ_z over the decay at which the rarest classes merge (``rare``), and over that at which all do (``all``).
 
     Examples
     --------

@@ -120,9 +120,13 @@ def _draw_axis(result: Reproduction) -> Figure:
     places = np.array([row["x"] for row in rows])
     thresholds = _crossings(rows)
     for axes, (name, title) in zip(figure.subplots(1, len(_ALONG)), _ALONG, strict=True):
-        for column, label, style in ((f"predicted_{name}", "predicted", "-"), (name, "measured", "o")):
-            values = np.array([row[column] for row in rows], dtype=float)  # None leaves a gap
-            axes.plot(places, values, style, color=PALETTE[style == "o"], label=label, markersize=5, linewidth=1.6)
+        predicted = np.array([row[f"predicted_{name}"] for row in rows], dtype=float)  # None leaves a gap
+        measured = np.array([row[name] for row in rows], dtype=float)
+        line = "" if name == "rank" else "-"  # there is no rank between two ranks
+        axes.plot(
+            places, predicted, linestyle=line, marker="s", mfc="none", markersize=8, color=PALETTE[0], label="predicted"
+        )
+        axes.plot(places, measured, linestyle="", marker="o", markersize=4.5, color=PALETTE[1], label="measured")
         for place in thresholds:
             axes.axvline(place, color="#808080", linewidth=0.9, linestyle=":")
         axes.set_title(title, fontsize=10)
