@@ -114,7 +114,7 @@ def _print(advice: Advice) -> None:
             f"{len(advice.short)} of {len(advice.keep)} classes to be kept lack a margin of {advice.margin:.4g}:"
             f" {names_of(before, advice.short)}."
         )
-    terminal.print(headline, style="bold")
+    terminal.print(headline, style="bold", markup=False)
     terminal.print()
     table = plain_table("remedy", "margin", "p(own)", "lead", "others: margin", "p(own)")
     table.add_column("", min_width=5, no_wrap=True)

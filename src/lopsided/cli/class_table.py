@@ -31,26 +31,26 @@ def plain_table(*headings: str) -> Table:
 
 def names_of(outlook: Outlook, classes: list[int]) -> str:
     """Classes as people call them: by name where they have names, else by number; a long list cut short."""
-    from rich.markup import escape
-
     if outlook.names is None:
         return class_ranges(classes)
     text = ", ".join(outlook.names[k] for k in classes)
     if len(text) > LONGEST_NAME:
-        more = f", … ({len(classes)})" if len(classes) > 1 else ""
-        text = outlook.names[classes[0]][: LONGEST_NAME - len(more)] + (more or "…")
-    return escape(text)
+        more = f", … ({len(classes)})" if len(classes) > 1 else "…"
+        text = outlook.names[classes[0]][: LONGEST_NAME - len(more)] + more
+    return text
 
 
 def class_table(outlook: Outlook) -> Table:
     """Where every group of like classes is lost, how far it is from there, and what the optimum says to it."""
     if outlook.problem is None:
         return _limits_table(outlook)
+    from rich.markup import escape
+
     table = plain_table("classes", "samples", "lost at λ_z ≥", "margin", "p(own)", "lead")
     table.add_column("", min_width=6, no_wrap=True)
     for first, group in _rows(outlook, table):
         table.add_row(
-            names_of(outlook, group),
+            escape(names_of(outlook, group)),
             str(outlook.counts[first]),
             _threshold(outlook, first),
             f"{outlook.margins[first]:.3g}",
@@ -62,11 +62,13 @@ def class_table(outlook: Outlook) -> Table:
 
 
 def _limits_table(outlook: Outlook) -> Table:
+    from rich.markup import escape
+
     decays, ratios = outlook.critical_feature_decays, outlook.critical_norm_ratios
     table = plain_table("classes", "samples", "lost at λ_z ≥", "or λ_h ≥", "or ‖W‖/‖H‖ ≥")
     for first, group in _rows(outlook, table):
         table.add_row(
-            names_of(outlook, group),
+            escape(names_of(outlook, group)),
             str(outlook.counts[first]),
             _threshold(outlook, first),
             f"{decays[first]:.4g}",
