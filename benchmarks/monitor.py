@@ -26,7 +26,7 @@ from torch import nn
 from lopsided.callbacks import CollapseRecorder
 from lopsided.callbacks.schedule import LARGEST_STRIDE
 
-CLASSES, BLOCK, PAIRS, MEASUREMENTS = 10, 16, 11, 3
+CLASSES, BLOCK, PAIRS, MEASUREMENTS = 10, 32, 9, 3
 
 
 def perceptron() -> nn.Sequential:
@@ -50,7 +50,7 @@ NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"MLP 784-256-256-256": perce
 SETTINGS = [
     ("every batch", 1, True),
     ("every batch, traces only", 1, False),
-    (f"each {LARGEST_STRIDE}th batch: the default in epochs of 256", LARGEST_STRIDE, True),
+    (f"each {LARGEST_STRIDE}th batch (default from 512 on)", LARGEST_STRIDE, True),
 ]
 
 

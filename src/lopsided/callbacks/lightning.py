@@ -36,9 +36,9 @@ class CollapseMonitor(Callback):
     every_n_steps : int, optional
         Measure after so many optimiser steps instead, from the training batches since the last time.
     every_n_batches : int, optional
-        Gather each so-many-th batch. By default all of a validation or of a short epoch, and each eighth training
-        batch where 256 or more pass between two measurements, which costs a step less than 5 % (``make bench``).
-        Of short epochs ``every_n_epochs=8`` does.
+        Gather each so-many-th batch. By default all of a validation or of a short epoch, and each sixteenth
+        training batch where 512 or more pass between two measurements, which costs a step less than 5 % (``make
+        bench``). In short epochs ``every_n_epochs=16`` does.
     on_merge : {"warn", "stop", "ignore"}, default "warn"
         What to do when classes are about to merge, or have (:class:`lopsided.callbacks.MergeWatch`): one
         :class:`lopsided.callbacks.CollapseWarning` that names them, the end of training as well, or nothing.
