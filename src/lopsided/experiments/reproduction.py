@@ -79,10 +79,11 @@ class Experiment:
         """What was done, in a sentence or two."""
         first = self.points[0]
         text = f"{len(self.points)} runs of {first.fitted.network} on {first.fitted.data}, {self.scale} scale."
-        if any(point.asked.counts != point.fitted.counts for point in self.points):
+        scaled = [point for point in self.points if point.asked.counts != point.fitted.counts]
+        if scaled:
             text += (
                 f" Counts are scaled down by a factor c and decays up by 1/√c, which leaves the optimum as it is:"
-                f" {first.asked.counts} is carried out as {first.fitted.counts}."
+                f" {scaled[0].asked.counts} is carried out as {scaled[0].fitted.counts}."
             )
         return text
 

@@ -129,7 +129,7 @@ def _judge_collapse(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list
             name,
             "every sample fitted",
             "100 %",
-            f"{100 * min(row['train_accuracy'] for row in rows):.4g} % or more",
+            f"{100 * min(row['train_accuracy'] for row in rows):.4g} % at least",
             all(row["train_accuracy"] == 1 for row in rows),
         ),
     ]
