@@ -203,7 +203,8 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
         reason = outlook.solution.message
     if not works and not reason:
         kind = "does not move the threshold" if lever.name == "logit-adjustment" else "is not enough"
-        reason = f"{kind}: the lowest margin stays at {margins.min():.6g}"
+        still = f", and {request.called(lost)} would still be lost" if lost else ""
+        reason = f"{kind}: the lowest margin stays at {margins.min():.6g}{still}"
         if lever.name == "logit-adjustment":
             reason += ", as it shifts all logits of a class alike; it moves decisions, not features"
     return Remedy(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lopsided.remedies.request import (
     SLACK,
+    SLACK_ALONE,
     Array,
     Lever,
     Obstacle,
@@ -28,7 +29,7 @@ _ROUNDS = 10_000
 def decay(request: Request, target: float) -> Proposal | Obstacle:
     """The largest decay: the lowest threshold over the target."""
     problem = request.problem
-    value = float(request.before.thresholds[request.keep].min()) / (target * (1 + SLACK))
+    value = float((request.before.thresholds / (1 + request.slack))[request.keep].min()) / target
     factor = value / problem.lambda_z
     change = (
         f"λ_z of at most {value:.6g}, {factor:.4g} times the present one: λ_w times {factor**2:.4g} alone, or λ_w and"
@@ -198,7 +199,7 @@ def _roots(slope: float, rest: float) -> tuple[float, float] | None:
 
 
 def _groups(request: Request, target: float) -> list[list[int]] | None:
-    needed = (target * (1 + SLACK) * request.problem.lambda_z * request.terms.normaliser / request.scales[0]) ** 2
+    needed = (target * (1 + SLACK_ALONE) * request.problem.lambda_z * request.terms.normaliser / request.scales[0]) ** 2
     counts = request.counts
     keep = request.keep[np.argsort(counts[request.keep], kind="stable")]
     short = [int(k) for k in keep if counts[k] < needed]

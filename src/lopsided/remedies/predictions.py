@@ -62,7 +62,7 @@ def predict_classes(problem: UFM, tol: float | None = None) -> Predictions:
     >>> import lopsided as lp
     >>> found = predict_classes(lp.UFM("500x2,100x2", 1e-2))
     >>> found.logit_gap[[0, 2]].round(2), found.rival[[0, 2]]    # rare samples are given to a common class
-    (array([ 2.06, -0.33]), array([1, 0]))
+    (array([ 1.23, -1.23]), array([1, 0]))
     """
     clusters = problem.clusters
     if tol is None:

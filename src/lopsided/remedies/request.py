@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 
 #: A threshold is where a class is lost: levers stop this share short of it, so that what they promise is kept.
 SLACK = 1e-8
+#: That of a class alone in its count, whose threshold is a yardstick: next to complete collapse the directions that are
+#: left are worth the square of the distance to it, which no certificate resolves any nearer.
+SLACK_ALONE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +81,16 @@ class Request:
         """Whether the loss divides by the sum of the weights, as PyTorch does."""
         return bool(self.problem.loss.reduction == "mean")
 
+    @cached_property
+    def slack(self) -> Array:
+        """(K,) by which share levers stop short of each class's threshold."""
+        slack: Array = np.where(self.before.exact, SLACK, SLACK_ALONE)
+        return slack
+
     def required(self, target: float, factor: Array) -> Array:
         """(K,) what must be at least target · λ / factor for the classes to be kept; 0 for the rest."""
         needed = np.zeros(len(self.counts))
-        needed[self.keep] = target * (1 + SLACK) * self.problem.lambda_z / factor[self.keep]
+        needed[self.keep] = (target * (1 + self.slack) * self.problem.lambda_z / factor)[self.keep]
         return needed
 
     def called(self, classes: NDArray[np.int64] | list[int]) -> str:

@@ -146,7 +146,7 @@ def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -
     --------
     >>> import lopsided as lp
     >>> model = lp.UFM("500x2,100x2", 1e-2)
-    >>> [resampled(model, [500] * 4, how).thresholds().within[-1].round(6) for how in ("appearance", "sample")]
+    >>> [float(resampled(model, [500] * 4, how).thresholds().within[-1]) for how in ("appearance", "sample")]
     [0.01118, 0.025]
     """
     if penalised == "appearance":
