@@ -33,7 +33,8 @@ def test_tables_show_before_and_after_and_every_lever(call, monkeypatch):
     assert (outcome.code, outcome.err) == (0, "")
     for part in [
         "5 of 10 classes to be kept lack a margin of 1.2: 5–9.",
-        "0.95 → 1.20",
+        "as it is ",
+        "0.952 ",
         "decay: λ_z of at most 0.00277778",
         "samples: 245 samples in each of classes 5–9, and at most",
         "oversampling (appearance): show samples of classes 5–9 2.45 times",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from lopsided.cli.options import (
@@ -21,7 +23,7 @@ from lopsided.cli.options import (
 from lopsided.cli.output import console, patient_progress, print_json
 from lopsided.count_sources import read_counts
 from lopsided.losses import Loss
-from lopsided.remedies import FADING, Remedy
+from lopsided.remedies import FADING, Outlook, Remedy
 from lopsided.remedies import advise as advise_problem
 from lopsided.remedies.advising import Advice
 from lopsided.remedies.checking import problem_of
@@ -116,12 +118,22 @@ def _print(advice: Advice) -> None:
         )
     terminal.print(headline, style="bold", markup=False)
     terminal.print()
-    table = plain_table("remedy", "margin", "p(own)", "lead", "others: margin", "p(own)")
+    table = plain_table("remedy", "margin", "p(own)", "lead", "others", "p(own)")
     table.add_column("", min_width=5, no_wrap=True)
+    chosen = advice.short or advice.keep
+    others = [k for k in range(len(before.counts)) if k not in set(chosen)]
+    table.add_row(*_row("as it is", before, chosen, others, ""))
     for remedy in advice.remedies:
-        table.add_row(*_row(advice, remedy))
+        verdict = "[green]works[/]" if remedy.works else "[bold red]fails[/]"
+        moved = (remedy.classes[chosen].tolist(), remedy.classes[others].tolist())
+        table.add_row(*_row(_title(remedy), remedy.outlook, *moved, verdict))
     terminal.print(table)
-    terminal.print("Lowest of the classes that lacked it, and of the others, before → after.", style="dim")
+    lacking = "that lack it" if advice.short else "to be kept"
+    terminal.print(
+        f"Margin, probability and lead: the lowest of the classes {lacking}; others: margin and probability, the lowest"
+        " of the rest.",
+        style="dim",
+    )
     terminal.print()
     for remedy in advice.remedies:
         terminal.print(f"{_title(remedy)}: {_sentence(advice, remedy)}", markup=False)
@@ -133,28 +145,24 @@ def _title(remedy: Remedy) -> str:
     return f"{remedy.name} ({remedy.convention})" if remedy.convention else remedy.name
 
 
-def _row(advice: Advice, remedy: Remedy) -> list[str]:
-    verdict = "[green]works[/]" if remedy.works else "[bold red]fails[/]"
-    after, cost, before = remedy.outlook, remedy.cost, advice.before
-    if after is None or cost is None:
-        return [_title(remedy), *["–"] * 5, verdict]
-    chosen = advice.short or advice.keep
-    moved = remedy.classes[chosen]
+def _row(title: str, outlook: Outlook | None, chosen: Sequence[int], others: Sequence[int], verdict: str) -> list[str]:
+    """The lowest of the chosen classes, and of the others, in an outlook."""
+    from lopsided.cli.class_table import lead
 
-    def lowest(name: str, form: str) -> str:
-        first, second = getattr(before, name)[chosen].min(), getattr(after, name)[moved].min()
-        return f"{first:{form}} → {second:{form}}"
+    if outlook is None:
+        return [title, *["–"] * 5, verdict]
 
-    def pair(values: tuple[float, float] | None, form: str) -> str:
-        return "–" if values is None else f"{values[0]:{form}} → {values[1]:{form}}"
+    def lowest(name: str, classes: Sequence[int], form: str) -> str:
+        values = getattr(outlook, name)[classes]
+        return "–" if len(values) == 0 or np.isnan(values).any() else f"{values.min():{form}}"
 
     return [
-        _title(remedy),
-        lowest("margins", ".2f"),
-        lowest("probability", ".2f"),
-        f"{after.logit_gap[moved].min():+.2f}",
-        pair(cost.lowest_margin, ".2f"),
-        pair(cost.lowest_probability, ".2f"),
+        title,
+        lowest("margins", chosen, ".3g"),
+        lowest("probability", chosen, ".3f"),
+        lead(outlook.logit_gap[chosen].min(), 2),
+        lowest("margins", others, ".3g"),
+        lowest("probability", others, ".3f"),
         verdict,
     ]
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Letters of class names in one cell.
 LONGEST_NAME = 24
+#: Nats below which a lead is rounding.
+_TIE = 1e-9
 _STYLES = {"kept": "[green]kept[/]", "fading": "[yellow]fading[/]", "lost": "[bold red]lost[/]", "unknown": "?"}
 
 
@@ -55,7 +57,7 @@ def class_table(outlook: Outlook) -> Table:
             _threshold(outlook, first),
             f"{outlook.margins[first]:.3g}",
             "–" if np.isnan(outlook.probability[first]) else f"{outlook.probability[first]:.3f}",
-            f"{outlook.logit_gap[first]:+.3f}",
+            lead(outlook.logit_gap[first], 3),
             _STYLES[outlook.states[first]],
         )
     return table
@@ -75,6 +77,17 @@ def _limits_table(outlook: Outlook) -> Table:
             f"{ratios[first]:.4g}",
         )
     return table
+
+
+def lead(gap: float, digits: int) -> str:
+    """A lead with its sign; that of a tie is rounding, and is not shown.
+
+    Examples
+    --------
+    >>> lead(-0.0004, 3), lead(-1e-17, 3)
+    ('-0.000', '+0.000')
+    """
+    return f"{gap if abs(gap) > _TIE else 0.0:+.{digits}f}"
 
 
 def _threshold(outlook: Outlook, index: int) -> str:

@@ -202,11 +202,13 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
     elif not certified:
         reason = outlook.solution.message
     if not works and not reason:
-        kind = "does not move the threshold" if lever.name == "logit-adjustment" else "is not enough"
         still = f", and {request.called(lost)} would still be lost" if lost else ""
-        reason = f"{kind}: the lowest margin stays at {margins.min():.6g}{still}"
+        reason = f"is not enough: the lowest margin stays at {margins.min():.6g}{still}"
         if lever.name == "logit-adjustment":
-            reason += ", as it shifts all logits of a class alike; it moves decisions, not features"
+            reason = (
+                "does not move the threshold, since it shifts all logits of a class alike: it moves decisions, not"
+                f" features; the lowest margin stays at {margins.min():.6g}"
+            )
     return Remedy(
         name=lever.name,
         convention=lever.convention,
