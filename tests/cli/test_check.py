@@ -55,6 +55,7 @@ def test_json_and_exit_code(call, decay, code, lost, fading):
             1,
             ["Lost: 5 of 10 classes (5–9)", "below λ_z = 0.00333333, 0.952 times"],
         ),
+        (("--lambda-z", "0.006"), 1, ["Lost: 5 of 10 classes (5–9)", "Their means are zero"]),
         (("--lambda-z", "0.01"), 1, ["Everything is lost", "below λ_z = 0.00745356, 0.745 times"]),
         (
             ("--weight-decay", "0.0005"),

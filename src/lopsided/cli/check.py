@@ -169,9 +169,10 @@ def _verdict(outlook: Outlook) -> str:
         )
     if outlook.lost:
         limit = float(outlook.thresholds[outlook.lost].min())
+        zero = " Their means are zero: only the bias is left to predict by." if outlook.at_origin else ""
         return (
             f"Lost: {len(outlook.lost)} of {total} classes ({names_of(outlook, outlook.lost)}); all of them are kept"
-            f" below λ_z = {limit:.6g}, {limit / decay:.3g} times this decay. lopsided advise says what helps."
+            f" below λ_z = {limit:.6g}, {limit / decay:.3g} times this decay.{zero} lopsided advise says what helps."
         )
     lowest = float(np.nanmin(outlook.margins))
     if outlook.fading:
