@@ -125,7 +125,11 @@ def _refuse(message: str, code: int) -> int:
 
 def _options(program: Any) -> dict[str, str]:
     """The option of each argument of the library, over all commands."""
-    return {parameter.name: parameter.opts[0] for command in program.commands.values() for parameter in command.params}
+    named = [
+        (parameter.name, parameter.opts[0]) for command in program.commands.values() for parameter in command.params
+    ]
+    # a positional argument of one command must not take the name of another one's option
+    return dict(sorted(named, key=lambda pair: pair[1].startswith("-")))
 
 
 def _first_word(error: ValueError) -> str:

@@ -218,15 +218,24 @@ def _solve_from(problem: ReducedProblem, start: Point, tolerance: float, max_ite
 def _trimmed(outcome: Outcome) -> Outcome:
     """Without what is nearly zero, wherever the gap is no larger without it.
 
-    Iterations end before the last direction that an optimum loses has quite gone. The gap is sharp on it: were the
-    direction needed, the dual norm would exceed 1 without it, and the gap grows in proportion.
+    Iterations end before the last direction that an optimum loses has quite gone. Were the direction needed, the dual
+    norm would exceed 1 without it; that is sharp once the biases are at their best.
     """
     while (candidate := _without_smallest(outcome.iterate)) is not None:
-        certificate = candidate.evaluation.problem.certify(candidate.evaluation, candidate.nuclear_norm)
-        if not certificate.gap <= max(outcome.certificate.gap, ROUNDING * certificate.objective):
+        kept, left = (_settled(iterate, outcome.iterations) for iterate in (outcome.iterate, candidate))
+        before, after = kept.certificate, left.certificate
+        needed = after.dual_norm > max(before.dual_norm, 1 + ROUNDING)
+        if needed or not after.gap <= max(outcome.certificate.gap, ROUNDING * after.objective):
             break
-        outcome = Outcome(candidate, certificate, outcome.iterations)
+        outcome = left
     return outcome
+
+
+def _settled(iterate: Iterate, iterations: int) -> Outcome:
+    problem = iterate.evaluation.problem
+    evaluation = problem.evaluate(problem.settled(iterate.evaluation.point, accuracy=1e-6))
+    settled = replace(iterate, evaluation=evaluation)
+    return Outcome(settled, problem.certify(evaluation, iterate.nuclear_norm), iterations)
 
 
 def _without_smallest(iterate: Iterate) -> Iterate | None:

@@ -117,9 +117,10 @@ def class_strengths(problem: UFM) -> Array:
     -----
     For cross-entropy with weights w and smoothing ε it bounds what any class may suffer. The dual constraint says that
     no row of :math:`w\sqrt n\,(t-p)/(N\lambda)` is longer than 1, so that
-    :math:`\|t_k-p_k\|\le(1-\varepsilon)\lambda/s_k` with :math:`s_k` the strength. Without smoothing and scales another class can
-    have the larger share of :math:`p_k` only where that norm is at least :math:`\sqrt{1/2}`, attained at (½, ½, 0, …): at
-    decays below :math:`s_k/\sqrt2` the samples of class k are given to class k, whatever the other counts.
+    :math:`\|t_k-p_k\|\le(1-\varepsilon)\lambda/s_k` with :math:`s_k` the strength. Without smoothing and scales another
+    class can have the larger share of :math:`p_k` only where that norm is at least :math:`\sqrt{1/2}`, attained at
+    (½, ½, 0, …): at decays below :math:`s_k/\sqrt2` the samples of class k are given to class k, whatever the other
+    counts.
 
     Examples
     --------
@@ -140,7 +141,7 @@ def _with_margin(problem: UFM, cluster: int, strength: float) -> float:
     first, second = problem.clusters.classes[cluster][:2]
 
     def excess(decay: float) -> float:
-        solution = problem.with_lambda_z(decay).solve()
+        solution = problem.with_lambda_z(decay).solve(tol=1e-14)  # p_same is only as good as the root of the gap
         same = float(solution.probabilities([first])[0, second])
         return strength * (1 - terms.smoothing + same * lost) - decay
 

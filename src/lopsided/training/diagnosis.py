@@ -181,8 +181,9 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
 def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:
     """Mean logits of lower rank than the optimum's: where decays that are large from the start leave a network.
 
-    Judged by the rule of ``Comparison``: a rank that only a measurement misses is not called deficient. Classifier and features that lie in a common subspace stay in it, since neither's gradient leaves what the other
-    spans; a large decay draws them into one before the classes have separated.
+    Judged by the rule of ``Comparison``: a rank that only a measurement misses is not called deficient. Classifier and
+    features that lie in a common subspace stay in it, since neither's gradient leaves what the other spans; a large
+    decay draws them into one before the classes have separated.
 
     Examples
     --------
