@@ -219,7 +219,7 @@ def test_counts_far_apart_at_absurd_decays_are_solved_or_refused(lambda_z: float
         assert (solution.status == "optimal") is (solution.gap <= 1e-9 * max(1.0, solution.objective))
 
 
-@pytest.mark.parametrize("offset", [1e-9, 1e-7, 1e-6, 1e-5])
+@pytest.mark.parametrize("offset", [1e-7, 1e-6, 1e-5])
 @pytest.mark.parametrize(
     ("counts", "margins", "cluster"),
     [
