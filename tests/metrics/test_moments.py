@@ -341,3 +341,45 @@ def test_geometry_with_a_linear_layer():
 def test_a_classifier_that_does_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
         Moments(5, 7).geometry(**arguments)
+
+
+@pytest.mark.parametrize(
+    "seen_by_numpy",
+    [
+        lambda array: array[::-1].copy()[::-1],
+        lambda array: array.astype(array.dtype.newbyteorder(">")),
+        lambda array: array.astype(np.longdouble) if array.dtype.kind == "f" else array.astype(np.uint16),
+    ],
+    ids=["backwards", "big-endian", "long"],
+)
+def test_arrays_that_torch_does_not_take(seen_by_numpy):
+    features, labels = random_features()
+    expected, moments = gather(features, labels, 5, batch=len(features)), Moments(5, 7)
+    moments.update(seen_by_numpy(features), seen_by_numpy(labels))
+    assert_same(moments, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (
+            np.ones((2, 7)),
+            np.array([0, 1], dtype=object),
+            "^labels must be a tensor or an array of numbers; got object",
+        ),
+        (np.ones((2, 7)), np.array(["cat", "dog"]), "^labels must be a tensor or an array of numbers; got <U3"),
+        (np.full((2, 7), "1.0"), np.array([0, 1]), "^features must be a tensor or an array of numbers; got <U3"),
+        (None, np.array([0, 1]), "^features must be a tensor or an array of numbers; got object"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused_by_name(features, labels, message):
+    moments = gather(*random_features(), 5)
+    before = snapshot(moments)
+    with pytest.raises(ValueError, match=message):
+        moments.update(features, labels)
+    assert all(torch.equal(old, new) for old, new in zip(before, moments.state, strict=True))
+
+
+def test_only_moments_are_merged():
+    with pytest.raises(ValueError, match=r"^other must be Moments; got int; of a metric take metric\.gathered\(\)"):
+        Moments(2, 2).merge(3)

@@ -226,3 +226,17 @@ def test_few_real_images_say_what_many_say(counts):
         plain, corrected = ([function(m, corrected=c) / function(many) for m in few] for c in (False, True))
         assert np.mean(plain) < 0.85
         assert abs(np.mean(corrected) - 1) < bound
+
+
+@pytest.mark.parametrize("dim", [1, 2, 8, 64])
+@pytest.mark.parametrize("gap", [1e-8, 1e-4, 1e-2])
+def test_corrected_cdnv_never_says_that_means_closer_than_their_noise_are_apart(dim, gap):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 30)
+    features = rng.normal(size=(90, dim))
+    for k in range(3):  # two classes much closer than their noise, the third far off
+        features[labels == k] -= features[labels == k].mean(axis=0)
+    features += np.array([0.0, gap, 10.0])[labels, None]
+    moments = gather(features, labels, 3)
+    assert cdnv(moments, corrected=True) > cdnv(moments) > 1000
+    assert 0 < cdnv(moments, [[0, 1]], corrected=True) < 0.1

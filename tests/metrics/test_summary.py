@@ -207,3 +207,8 @@ def test_rank_aware_leaves_out_the_merged_direction_even_where_the_logits_have_a
     assert values["merged"] == [[2, 3]]
     assert values["nc1_rank_aware"] < 1e-10 < values["nc1"]
     assert values["cdnv_unmerged"] < 1e-10 < 1e-4 < values["cdnv"]
+
+
+def test_a_bias_without_a_weight_is_refused():
+    with pytest.raises(ValueError, match=r"^bias must come with a weight"):
+        measure(Moments(num_classes=2, dim=1), bias=torch.zeros(2))

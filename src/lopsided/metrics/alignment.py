@@ -152,7 +152,7 @@ def nc4_samples(geometry: Geometry, features: TensorLike) -> float:
     ValueError
         If the geometry has no classifier or no class, or ``features`` has no sample or another width.
     """
-    samples = as_tensor(features).cpu()
+    samples = as_tensor(features, "features").cpu()
     weight = torch.from_numpy(geometry.classifier)
     if samples.ndim != 2 or len(samples) == 0 or samples.shape[1] != weight.shape[1]:
         raise ValueError(

@@ -89,7 +89,7 @@ def bootstrap_interval(
         raise ValueError(f"level must be a probability between 0 and 1; got {level!r}")
     if resamples < 20:
         raise ValueError(f"resamples must be at least 20 for quantiles to mean anything; got {resamples!r}")
-    samples, classes = as_tensor(features).cpu(), as_tensor(labels).cpu()
+    samples, classes = as_tensor(features, "features").cpu(), as_tensor(labels, "labels").cpu()
     moments = _gather(samples, classes, num_classes)
     plain, estimate = statistic(moments), statistic(moments, corrected=True)
     if plain == 0:

@@ -89,13 +89,13 @@ def gather(
     ([2.0, -0.25], [1.0, 0.5])
     """
     moments = Moments(num_classes, dim, device="cpu")
-    head = None if weight is None else as_tensor(weight).double().cpu()
-    offset = None if bias is None else as_tensor(bias).double().cpu()
+    head = None if weight is None else as_tensor(weight, "weight").double().cpu()
+    offset = None if bias is None else as_tensor(bias, "bias").double().cpu()
     right = torch.zeros(num_classes, dtype=torch.float64)
     done = 0
     for features, labels in batches:
-        samples, classes = as_tensor(features).cpu(), as_tensor(labels).cpu()
         try:
+            samples, classes = as_tensor(features, "features").cpu(), as_tensor(labels, "labels").cpu()
             moments.update(samples, classes)
         except ValueError as error:
             raise ValueError(

@@ -232,7 +232,7 @@ class Moments:
         ValueError
             If a shape, dtype or label breaks its rule, or a feature is not finite; the message names the sample.
         """
-        samples, classes = as_tensor(features), as_tensor(labels)
+        samples, classes = as_tensor(features, "features"), as_tensor(labels, "labels")
         if samples.ndim != 2 or samples.shape[1] != self.dim:
             raise ValueError(
                 f"features must have shape (B, d) with d = {self.dim}, one row a sample; got {tuple(samples.shape)}"
@@ -269,8 +269,11 @@ class Moments:
         Raises
         ------
         ValueError
-            If the numbers of classes or the widths differ, or one keeps the scatter and the other does not.
+            If it is something else, the numbers of classes or the widths differ, or one keeps the scatter and the other
+            does not.
         """
+        if not isinstance(other, Moments):
+            raise ValueError(f"other must be Moments; got {type(other).__name__}; of a metric take metric.gathered()")
         for name in ("num_classes", "dim", "has_scatter"):
             if getattr(other, name) != getattr(self, name):
                 raise ValueError(
@@ -358,13 +361,21 @@ class Moments:
         return f"Moments(num_classes={self.num_classes}, dim={self.dim}, num_samples={self.num_samples})"
 
 
-def as_tensor(values: TensorLike) -> Tensor:
-    """Return a tensor without gradient, sharing memory with ``values`` where it can."""
+def as_tensor(values: TensorLike, name: str) -> Tensor:
+    """Return a tensor without gradient, sharing memory with ``values`` where it can; ``name`` is told in errors."""
     if isinstance(values, Tensor):
         return values.detach()
     array = np.asarray(values)
-    # torch warns about arrays it could write to against their will, such as a file mapped for reading.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"{name} must be a tensor or an array of numbers; got {array.dtype}; convert it to numbers first"
+        )
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    # torch takes neither another byte order nor an array read backwards, and warns about arrays it could write to
+    # against their will, such as a file mapped for reading.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy())
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[np.generic]:
@@ -375,7 +386,7 @@ def _to_numpy(tensor: Tensor) -> NDArray[np.generic]:
 def _parameter(name: str, values: TensorLike | None, shape: tuple[int, ...]) -> NDArray[np.generic] | None:
     if values is None:
         return None
-    array = _to_numpy(as_tensor(values).cpu().to(torch.float64))
+    array = _to_numpy(as_tensor(values, name).cpu().to(torch.float64))
     if array.shape != shape:
         rule = "(K, d), one row a class, as in torch.nn.Linear" if len(shape) == 2 else "(K,), one entry a class"
         raise ValueError(f"{name} must have shape {rule}: {shape} here; got {array.shape}")

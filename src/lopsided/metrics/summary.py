@@ -66,8 +66,8 @@ def measure(
     Raises
     ------
     ValueError
-        If ``weight``, ``bias``, ``features`` or ``predicted`` does not fit the moments, or features are given without a
-        weight.
+        If ``weight``, ``bias``, ``features`` or ``predicted`` does not fit the moments, or features or a bias are given
+        without a weight.
 
     Examples
     --------
@@ -81,6 +81,8 @@ def measure(
     """
     if features is not None and weight is None:
         raise ValueError("features must come with a weight, since nc4_samples compares with the classifier; got none")
+    if bias is not None and weight is None:
+        raise ValueError("bias must come with a weight, without which no logits are measured; got none")
     geometry = moments.geometry(weight, bias)
     values: dict[str, Any] = {
         "num_classes": moments.num_classes,

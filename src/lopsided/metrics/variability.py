@@ -29,7 +29,8 @@ from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bia
 
 Array = NDArray[np.float64]
 
-#: Beyond this relative bias of Σ_B⁺ a second-order correction is not to be trusted.
+#: Beyond this relative bias of Σ_B⁺, or below its negative for an inverse square distance, a second-order correction is
+#: not to be trusted.
 LARGEST_BIAS = 0.5
 
 
@@ -202,7 +203,8 @@ def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: b
     Returns
     -------
     float
-        Infinite where two classes outside ``merged`` have the same mean. Only classes of two samples or more take part,
+        Infinite where two classes outside ``merged`` have the same mean or, corrected, means so close that their noise
+        decides on the distance. Only classes of two samples or more take part,
         the others having no variance to speak of; NaN where no pair is left.
     """
     pairs = cdnv_pairs(moments, merged, corrected=corrected)
@@ -247,7 +249,11 @@ def cdnv_pairs(moments: Moments, merged: Sequence[Sequence[int]] = (), *, correc
     sums = variances[:, None] + variances
     values = np.divide(sums, 2 * squared, out=np.full_like(sums, np.inf), where=squared > 0)
     if corrected:
-        values *= np.exp(_distance_bias(means, squared, noise, moments.within_class_covariance.cpu().numpy()))
+        bias = _distance_bias(means, squared, noise, moments.within_class_covariance.cpu().numpy())
+        with np.errstate(over="ignore"):  # of means far closer than their noise the inverse is infinite
+            values *= np.exp(bias)
+        # A lower value than that says more than the second order knows: the noise decides, or digits are lost.
+        values[bias < -LARGEST_BIAS] = np.inf
     values[group[classes, None] == group[classes]] = np.nan
     pairs = np.full((moments.num_classes, moments.num_classes), np.nan)
     pairs[np.ix_(classes, classes)] = values
