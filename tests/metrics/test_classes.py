@@ -24,16 +24,20 @@ from lopsided.metrics import (
     NC2,
     NC3,
     NC4,
+    ClassVariability,
     MeanLogitRank,
+    MeanLogits,
     MinoritySpread,
     Moments,
     NeuralCollapse,
     cdnv,
+    cdnv_per_class,
     measure,
     minority_spread,
     nc1,
     nc1_rank_aware,
     nc1_trace_ratio,
+    nc1_trace_ratio_per_class,
     nc1_unweighted,
     nc1_weighted,
     nc2_etf,
@@ -125,6 +129,40 @@ def test_single_values_are_the_functions(name, head):
     assert value.dtype == torch.float64
     assert value.shape == ()
     assert float(value) == pytest.approx(function(moments, moments.geometry(head.weight, head.bias)), rel=1e-12)
+
+
+SEVERAL = {
+    "nc1 of each class": (lambda head: ClassVariability(CLASSES, DIM), lambda m, g: nc1_trace_ratio_per_class(m)),
+    "cdnv of each class": (
+        lambda head: ClassVariability(CLASSES, DIM, convention="cdnv", corrected=True),
+        lambda m, g: cdnv_per_class(m, corrected=True),
+    ),
+    "mean logits": (lambda head: MeanLogits(CLASSES, DIM, head), lambda m, g: g.mean_logits),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_values_of_each_class_are_the_functions(name, head):
+    make, function = SEVERAL[name]
+    features, labels = samples()
+    moments = gather(features, labels)
+    wanted = function(moments, moments.geometry(head.weight, head.bias))
+    with_others = MetricCollection({"value": make(head), "nc1": NC1(CLASSES, DIM)})
+    for metric in (fed(make(head), features, labels), fed(with_others, features, labels)):
+        values = metric.compute()
+        values = values["value"] if isinstance(values, dict) else values
+        assert values.dtype == torch.float64
+        np.testing.assert_allclose(values.numpy(), wanted, rtol=1e-12)
+
+
+def test_values_of_each_class_are_drawn_and_refused(head):
+    metric = fed(ClassVariability(CLASSES, DIM), *samples())
+    figure, _ = metric.plot()
+    plt.close(figure)
+    with pytest.raises(ValueError, match=r"^convention must be one of trace_ratio, cdnv"):
+        ClassVariability(CLASSES, DIM, convention="paper")
+    with pytest.raises(ValueError, match=r"^classifier must be given"):
+        fed(MeanLogits(CLASSES, DIM), *samples()).compute()
 
 
 def test_all_at_once_is_measure(head):

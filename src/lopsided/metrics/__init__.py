@@ -34,7 +34,18 @@ from lopsided.metrics.variability import (
 )
 
 if TYPE_CHECKING:
-    from lopsided.metrics.classes import CDNV, NC1, NC2, NC3, NC4, MeanLogitRank, MinoritySpread, NeuralCollapse
+    from lopsided.metrics.classes import (
+        CDNV,
+        NC1,
+        NC2,
+        NC3,
+        NC4,
+        ClassVariability,
+        MeanLogitRank,
+        MeanLogits,
+        MinoritySpread,
+        NeuralCollapse,
+    )
     from lopsided.metrics.moment_metric import MomentMetric
 
 _TORCHMETRICS = (
@@ -43,7 +54,9 @@ _TORCHMETRICS = (
     "NC2",
     "NC3",
     "NC4",
+    "ClassVariability",
     "MeanLogitRank",
+    "MeanLogits",
     "MinoritySpread",
     "MomentMetric",
     "NeuralCollapse",
@@ -55,12 +68,14 @@ __all__ = [
     "NC2",
     "NC3",
     "NC4",
+    "ClassVariability",
     "DecayWarning",
     "EffectiveDecay",
     "FeatureCapture",
     "Gathered",
     "Interval",
     "MeanLogitRank",
+    "MeanLogits",
     "MinoritySpread",
     "MomentMetric",
     "MomentState",

@@ -17,7 +17,16 @@ from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classif
 from lopsided.metrics.moment_metric import Classifier, MomentMetric
 from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
 from lopsided.metrics.summary import measure
-from lopsided.metrics.variability import cdnv, nc1, nc1_rank_aware, nc1_trace_ratio, nc1_unweighted, nc1_weighted
+from lopsided.metrics.variability import (
+    cdnv,
+    cdnv_per_class,
+    nc1,
+    nc1_rank_aware,
+    nc1_trace_ratio,
+    nc1_trace_ratio_per_class,
+    nc1_unweighted,
+    nc1_weighted,
+)
 
 #: NC1 by the name of its convention.
 CONVENTIONS: dict[str, Callable[..., float]] = {
@@ -27,6 +36,9 @@ CONVENTIONS: dict[str, Callable[..., float]] = {
     "trace_ratio": nc1_trace_ratio,
     "rank_aware": nc1_rank_aware,
 }
+
+#: Variability of each class, by the name of its convention.
+PER_CLASS: dict[str, Callable[..., Any]] = {"trace_ratio": nc1_trace_ratio_per_class, "cdnv": cdnv_per_class}
 
 
 class NeuralCollapse(MomentMetric):
@@ -181,6 +193,53 @@ class CDNV(_SingleValue):
         return cdnv(self.gathered(), corrected=self.corrected)
 
 
+class ClassVariability(MomentMetric):
+    """Within-class variability of each class by itself.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    convention : {"trace_ratio", "cdnv"}, optional
+        :func:`nc1_trace_ratio_per_class` or :func:`cdnv_per_class`.
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lopsided.metrics import ClassVariability
+    >>> metric = ClassVariability(2, 1)
+    >>> metric.update(torch.tensor([[0.9], [1.1], [-1.0], [-1.0]]), torch.tensor([0, 0, 1, 1]))
+    >>> metric.compute()
+    tensor([0.0100, 0.0000], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        convention: str = "trace_ratio",
+        corrected: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        if convention not in PER_CLASS:
+            raise ValueError(f"convention must be one of {', '.join(PER_CLASS)}; got {convention!r}")
+        self.convention, self.corrected = convention, corrected
+
+    def compute(self) -> Tensor:
+        """Return a float64 vector of length K on the metric's device, NaN for a class that has no value."""
+        values = PER_CLASS[self.convention](self.gathered(), corrected=self.corrected)
+        return torch.as_tensor(values, dtype=torch.float64, device=self.device)
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot the classes' values, or a series of them; parameters as in torchmetrics. Returns figure and axes."""
+        return self._plot(val, ax)
+
+
 class NC2(_SingleValue):
     """Distance of class means or classifier from the simplex or from the predicted geometry.
 
@@ -285,6 +344,22 @@ class MinoritySpread(_SingleValue):
 
     def _value(self) -> float:
         return minority_spread(self.geometry(), self.minority)
+
+
+class MeanLogits(MomentMetric):
+    """The class means' logits without the bias: :attr:`Geometry.mean_logits`, row k those of class k.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`; a classifier is needed once the value is computed.
+    """
+
+    def compute(self) -> Tensor:
+        """Return a float64 (K, K) tensor on the metric's device, NaN in the row of a class not seen."""
+        if self.classifier is None:
+            raise ValueError("classifier must be given to measure mean logits; got none")
+        return torch.as_tensor(self.geometry().mean_logits, dtype=torch.float64, device=self.device)
 
 
 class MeanLogitRank(_SingleValue):
