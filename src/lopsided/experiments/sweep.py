@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -240,10 +241,19 @@ def _parallel(
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE):
         results = Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1, pre_dispatch=number)(
-            delayed(work)(entry, progress=partial(_end_with_parent, os.getpid())) for entry in configurations
+            delayed(_in_worker)(work, entry, os.getpid()) for entry in configurations
         )
         with contextlib.closing(results):
             yield from results
+
+
+def _in_worker(work: Callable[..., None], entry: Configuration, parent: int) -> None:
+    """One run in a process of its own, which Ctrl-C does not reach: the parent takes it and ends its workers.
+
+    Otherwise it could strike in a destructor, where Python prints and forgets it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work(entry, progress=partial(_end_with_parent, parent))
 
 
 @contextlib.contextmanager
