@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 import lopsided as lp
 import references
 from lopsided import metrics
+from lopsided.data import load_data
 from lopsided.metrics import Moments, measure
 
 WITH_SCATTER = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_rank_aware", "nc1_corrected", "cdnv_corrected"]
@@ -25,15 +25,22 @@ WITH_PREDICTION = ["nc2_predicted", "nc2_predicted_classifier", "nc3_predicted"]
 COUNTS = [100] * 5 + [20] * 5
 
 
-@pytest.fixture(scope="module")
-def network():
-    """A small network trained on lopsided digits: its last features, the labels and the last layer."""
-    digits = load_digits()
-    keep = np.concatenate([np.flatnonzero(digits.target == k)[: COUNTS[k]] for k in range(10)])
-    images = torch.as_tensor(digits.data[keep] / 16, dtype=torch.float32)
-    labels = torch.as_tensor(digits.target[keep])
+def present():
+    """The digits, and Fashion-MNIST where its files are."""
+    try:
+        load_data("fashion-mnist", [1] * 10)
+    except ValueError:
+        return ["digits"]
+    return ["digits", "fashion-mnist"]
+
+
+@pytest.fixture(scope="module", params=present())
+def network(request):
+    """A small network trained on lopsided images: its last features, the labels and the last layer."""
+    data = load_data(request.param, COUNTS)
+    images, labels = data.inputs.flatten(1), data.labels
     torch.manual_seed(0)
-    body = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
+    body = torch.nn.Sequential(torch.nn.Linear(images.shape[1], 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
     head = torch.nn.Linear(16, 10)
     optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=1e-2, weight_decay=1e-4)
     for _ in range(150):
