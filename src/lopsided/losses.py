@@ -156,8 +156,28 @@ class CrossEntropy:
         )
 
 
+class _Weighted:
+    """What losses of no other setting have of cross-entropy: class weights, and what their sum is divided by."""
+
+    weights: Sequence[float] | None
+    reduction: Literal["mean", "samples"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
+
+    def terms(self, counts: NDArray[Any]) -> ClassTerms:
+        """Weights and normaliser, and which classes the loss treats alike; the other terms are cross-entropy's.
+
+        Raises
+        ------
+        ValueError
+            If weights are not one a class.
+        """
+        return CrossEntropy(self.weights, self.reduction).terms(counts)
+
+
 @dataclass(frozen=True)
-class FocalLoss:
+class FocalLoss(_Weighted):
     r"""Focal loss (Lin et al., ICCV 2017): :math:`-(1-s)^\gamma\log s`, s the softmax probability of the label.
 
     It is convex in the logits only where s is large enough (γ = 2: from .0578 on, see
@@ -194,26 +214,16 @@ class FocalLoss:
     def __post_init__(self) -> None:
         if not _is_finite(self.gamma) or self.gamma < 0:
             raise ValueError(f"gamma must be a finite number of at least 0; got {self.gamma!r}")
-        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
+        super().__post_init__()
 
     @property
     def name(self) -> str:
         """Name by which the command line knows the loss."""
         return "focal"
 
-    def terms(self, counts: NDArray[Any]) -> ClassTerms:
-        """Cross-entropy's terms with these weights: the loss itself for γ = 0, and which classes it treats alike.
-
-        Raises
-        ------
-        ValueError
-            If weights are not one a class.
-        """
-        return CrossEntropy(self.weights, self.reduction).terms(counts)
-
 
 @dataclass(frozen=True)
-class SquaredError:
+class SquaredError(_Weighted):
     r"""Squared error to the one-hot label: :math:`\tfrac12\|x-e_k\|^2`, x the logits of a sample of class k.
 
     Parameters
@@ -240,23 +250,10 @@ class SquaredError:
     weights: Sequence[float] | None = None
     reduction: Literal["mean", "samples"] = "mean"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
-
     @property
     def name(self) -> str:
         """Name by which the command line knows the loss."""
         return "squared-error"
-
-    def terms(self, counts: NDArray[Any]) -> ClassTerms:
-        """Weights and normaliser, as cross-entropy has them; the other terms are idle.
-
-        Raises
-        ------
-        ValueError
-            If weights are not one a class.
-        """
-        return CrossEntropy(self.weights, self.reduction).terms(counts)
 
 
 Loss = CrossEntropy | FocalLoss | SquaredError
