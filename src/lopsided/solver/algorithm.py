@@ -25,8 +25,6 @@ COARSE_TOLERANCE = 1e-5
 POLISH, CHEAP = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
-#: What a decomposition of matrices that are not finite ends in, in NumPy and in PyTorch.
-FLOAT64_ENDS = (np.linalg.LinAlgError, RuntimeError)
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 60
 #: A singular value of A, over the root of the largest count, below which it is tried whether zero will do: a logit.
@@ -152,7 +150,7 @@ def optimum_of(
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             return _solve_from(problem, cold_start(problem) if start is None else start, polish * tol, max_iterations)
-    except FLOAT64_ENDS:
+    except problem.backend.decomposition_error:
         raise ValueError(
             "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
             f" got {problem.decay!r}; bring it nearer to the decays at which classes merge"

@@ -29,10 +29,13 @@ class Backend:
         The array namespace.
     device : object or None
         What the namespace calls the device; None for NumPy.
+    decomposition_error : type
+        What the library raises where a matrix cannot be decomposed: one that is not finite, above all.
     """
 
     xp: Any
     device: Any = None
+    decomposition_error: type[Exception] = np.linalg.LinAlgError
 
     def array(self, host: NDArray[Any]) -> Array:
         """A NumPy array, moved here."""
@@ -74,7 +77,7 @@ def backend_on(device: str | None) -> Backend:
         raise ValueError(
             f"device must be one of PyTorch's with float64, such as 'cpu' or 'cuda'; got {device!r} ({reason})"
         ) from None
-    return Backend(torch_namespace, found)
+    return Backend(torch_namespace, found, torch.linalg.LinAlgError)  # type: ignore[attr-defined, unused-ignore]
 
 
 def backend_of(array: Any) -> Backend:
