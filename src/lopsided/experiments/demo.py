@@ -201,11 +201,10 @@ def _run(
         if progress is not None:
             progress(name, done, planned)
 
-    solution = UFM(samples.counts, **recipe.decays(lambda_z)).solve()
     result = recipe.train(samples, lambda_z, seed=seed, progress=report)
     recorded = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
     settings = {**recorded, "lambda_z": lambda_z, **recipe.decays(lambda_z), "seed": seed}
-    return assemble_run(name, settings, samples, solution, result)
+    return assemble_run(name, settings, samples, result)
 
 
 def _lead(recipe: Recipe, samples: ImbalancedData, seed: int) -> str:

@@ -17,11 +17,13 @@ from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.provenance import describe_machine, source_commit
 from lopsided.experiments.record import Run, plain
 from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Geometry
+from lopsided.problem import UFM
 
 if TYPE_CHECKING:
-    from lopsided.solver import Solution
-    from lopsided.training import TrainingResult
+    from lopsided.training import Prediction, TrainingResult
 
+#: A run whose decay is within this share of a threshold is drawn, not judged.
+NEAR_THRESHOLD = 0.05
 #: Called as ``progress(epochs done, epochs planned)`` after every epoch.
 RunProgress = Callable[[int, int], None]
 
@@ -107,14 +109,16 @@ def perform(
         progress=None if progress is None else lambda done, planned, _: progress(done, planned),
     )
     settings = {**configuration.settings, **configuration.decays, "derived_seed": seed}
-    run = assemble_run(configuration.digest, settings, samples, configuration.model.solve(), result)
+    run = assemble_run(configuration.digest, settings, samples, result)
     row = {
         "digest": configuration.digest,
         "outcome": "diverged" if result.diverged else "trained",
         **settings,
         "lambda_z": configuration.model.lambda_z,
         "findings": [entry.code for entry in result.findings],
+        "near_threshold": is_near_threshold(network.predict, result.model),
         **_outcome(run, samples),
+        **_accuracies(result, rarest_classes(samples.counts)),
         "seconds": time.perf_counter() - started,
         "commit": source_commit(),
         **{f"machine_{name}": value for name, value in describe_machine().items()},
@@ -127,16 +131,15 @@ def assemble_run(
     name: str,
     settings: Mapping[str, Any],
     samples: ImbalancedData,
-    solution: Solution,
     result: TrainingResult,
 ) -> Run:
     """A prediction and a trained network as one run, to be stored."""
     return Run(
         name=name,
         settings={**settings, "counts": samples.counts, "class_names": samples.class_names},
-        predicted=solution.geometry,
+        predicted=result.prediction.geometry,
         measured=result.geometry,
-        certificate={key: getattr(solution, key) for key in ("objective", "gap", "status", "message")},
+        certificate={key: getattr(result.prediction, key) for key in ("objective", "gap", "status", "message")},
         measures={**result.measures, "train_accuracy": result.train_accuracy},
         history=result.history,
         findings=[str(finding) for finding in result.findings],
@@ -157,6 +160,22 @@ def torch_threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def is_near_threshold(predict: Callable[[UFM], Prediction], model: UFM) -> bool:
+    """Whether a little more or less decay would have other classes merge in what is predicted.
+
+    There a class lingers between merged and apart, since what would tell them apart has almost no weight in the
+    objective.
+
+    Examples
+    --------
+    >>> [is_near_threshold(UFM.solve, UFM("500x5,100x5", decay)) for decay in (0.003, 0.0033, 0.0036)]  # 1/300 is one
+    [False, True, False]
+    """
+    factors = (1 - NEAR_THRESHOLD, 1.0, 1 + NEAR_THRESHOLD)
+    merged = [predict(model.with_lambda_z(factor * model.lambda_z)).geometry.merged for factor in factors]
+    return merged[0] != merged[1] or merged[1] != merged[2]
 
 
 def rarest_classes(counts: np.ndarray[Any, Any]) -> list[int]:
@@ -190,6 +209,17 @@ def mean_cosine(geometry: Geometry, classes: list[int]) -> float:
     directions = logits[kept] / norms[kept, None]
     number = len(directions)
     return float((np.sum(directions @ directions.T) - number) / (number * (number - 1)))
+
+
+def _accuracies(result: TrainingResult, rare: list[int]) -> dict[str, Any]:
+    """Accuracy of each class, and its mean over the rarest classes and over the others."""
+    columns: dict[str, Any] = {"class_accuracy": result.class_accuracy, "test_accuracy": result.test_accuracy}
+    columns["test_class_accuracy"] = result.test_class_accuracy
+    found = np.array(result.test_class_accuracy or np.full(result.model.num_classes, np.nan))
+    others = np.setdiff1d(np.arange(len(found)), rare)
+    columns["test_accuracy_rare"] = float(found[rare].mean())
+    columns["test_accuracy_common"] = float(found[others].mean()) if len(others) else math.nan
+    return columns
 
 
 def _outcome(run: Run, samples: ImbalancedData) -> dict[str, Any]:

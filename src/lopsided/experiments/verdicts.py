@@ -13,9 +13,6 @@ from lopsided.experiments.checks import Check
 from lopsided.experiments.record import Run
 from lopsided.problem import UFM
 
-#: A run whose decay is within this share of a threshold is drawn, not judged: there a class lingers between merged and
-#: apart, since what would tell them apart has almost no weight in the objective.
-NEAR_THRESHOLD = 0.05
 #: Largest difference of a cosine or a spread, and largest relative error of mean logits, that counts as agreement.
 LARGEST_DIFFERENCE, LARGEST_ERROR = 0.1, 0.1
 #: The same for the bias, of which the paper reports about so much.
@@ -79,15 +76,8 @@ def threshold_ratios(row: Row) -> dict[str, float]:
     return {group: model.lambda_z / decay for group, decay in decays.items()}
 
 
-def is_judged(row: Row) -> bool:
-    """Whether a run is far enough from every threshold for its merges to be judged."""
-    return all(
-        abs(math.log(ratio)) > NEAR_THRESHOLD for ratio in threshold_ratios(row).values() if not math.isnan(ratio)
-    )
-
-
 def _judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
-    judged = [(row, run) for row, run in zip(rows, runs, strict=True) if is_judged(row)]
+    judged = [(row, run) for row, run in zip(rows, runs, strict=True) if not row["near_threshold"]]
     if not judged:
         return [Check(name, "runs away from the thresholds", "at least one", "none", False)]
     checks = []

@@ -12,6 +12,7 @@ from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_nor
 from lopsided.training.losses import DataTerm, loss_module
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
+from lopsided.training.prediction import Prediction
 from lopsided.training.recording import Progress
 from lopsided.training.trainer import DivergenceError, TrainingResult, train
 
@@ -31,6 +32,7 @@ __all__ = [
     "HeadedModule",
     "ImbalancedData",
     "MultilayerPerceptron",
+    "Prediction",
     "Progress",
     "RegularisedObjective",
     "ResNet18",

@@ -10,6 +10,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from lopsided.problem import UFM
+from lopsided.training.prediction import Prediction
+
 Module = TypeVar("Module", bound=nn.Module)
 #: Whether the features that enter the head have either sign, or have passed a ReLU.
 LastFeatures = Literal["linear", "relu"]
@@ -29,6 +32,13 @@ class FeatureNetwork(nn.Module, ABC):
     @abstractmethod
     def features(self, inputs: Tensor) -> Tensor:
         """Return the (B, d) features of a batch of B inputs."""
+
+    def predict(self, model: UFM) -> Prediction:
+        """State where the last layer ends, trained by the objective of a model: at the model's certified optimum.
+
+        Networks whose last layers are not those of the model state their own.
+        """
+        return model.solve()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the (B, K) logits of a batch of B inputs."""

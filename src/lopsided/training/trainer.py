@@ -26,9 +26,11 @@ from lopsided.problem import UFM
 from lopsided.training.batches import Augmentation, Batches
 from lopsided.training.checkpoints import Checkpointer, epochs_in_checkpoint
 from lopsided.training.diagnosis import Finding, diagnose
+from lopsided.training.evaluation import Evaluation, evaluate
 from lopsided.training.losses import loss_module
 from lopsided.training.networks import FeatureNetwork
 from lopsided.training.objective import SCHEDULES, Decays, Descent, RegularisedObjective
+from lopsided.training.prediction import Prediction
 from lopsided.training.recording import Progress, Recorder
 
 #: Measurements taken over a run if ``measure_every`` is not given.
@@ -44,7 +46,9 @@ class TrainingResult:
     network : FeatureNetwork
         The trained network, on the CPU; its batch-norm statistics are those of the whole training set.
     model : UFM
-        The model whose optimum predicts this run: same counts, decays, bias and loss.
+        The model that predicts this run: same counts, decays, bias and loss.
+    prediction : Prediction
+        What the network states for that model: its certified optimum, for networks that end in one linear layer.
     history : list of dict
         One row a measured epoch, the first of the network before training. ``epoch``; ``seconds`` since the start;
         ``learning_rate``; ``decay_factor`` on λ_w and λ_h; ``batch_objective``, the mean loss of the epoch's batches as
@@ -60,6 +64,13 @@ class TrainingResult:
         Measured, at the same moment.
     train_accuracy : float
         Share of the training samples whose own logit is the largest, at the same moment.
+    class_accuracy : (K,) list of float
+        The same in each class.
+    test_accuracy : float or None
+        Share of the test samples whose own logit is the largest, at the end; None without a test part, or after a loss
+        that is not finite.
+    test_class_accuracy : (K,) list of float, or None
+        The same in each class; NaN for one without test samples.
     epochs : int
         Epochs done; fewer than asked for when the loss was not finite.
     findings : tuple of Finding
@@ -68,11 +79,15 @@ class TrainingResult:
 
     network: FeatureNetwork = field(repr=False)
     model: UFM
+    prediction: Prediction = field(repr=False)
     history: list[dict[str, Any]] = field(repr=False)
     moments: Moments = field(repr=False)
     measures: dict[str, Any] = field(repr=False)
     geometry: Geometry
     train_accuracy: float
+    class_accuracy: list[float] = field(repr=False)
+    test_accuracy: float | None
+    test_class_accuracy: list[float] | None = field(repr=False)
     epochs: int
     findings: tuple[Finding, ...]
 
@@ -226,7 +241,7 @@ def train(
     has_bias = network.head.bias is not None
     decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
     model = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
-    solution = model.solve()  # first: what cannot be predicted is refused before it is trained
+    prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
 
     descent = Descent(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
@@ -256,17 +271,22 @@ def train(
     _fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
 
     geometry = recorder.evaluation.moments.geometry(*recorder.parameters)
+    test = _test(network, data, recorder)
     result = TrainingResult(
         network=network,
         model=model,
+        prediction=prediction,
         history=recorder.history,
         moments=recorder.evaluation.moments,
         measures=recorder.measures,
         geometry=geometry,
         train_accuracy=recorder.evaluation.accuracy,
+        class_accuracy=recorder.evaluation.class_accuracy,
+        test_accuracy=test.accuracy if test is not None else None,
+        test_class_accuracy=test.class_accuracy if test is not None else None,
         epochs=recorder.history[-1]["epoch"],
         findings=diagnose(
-            recorder.history, predicted=solution.geometry, measured=geometry, optimum=float(solution.objective)
+            recorder.history, predicted=prediction.geometry, measured=geometry, optimum=prediction.objective
         ),
     )
     if result.diverged and on_divergence == "raise":
@@ -313,6 +333,13 @@ def _fit(
             trainer.fit(objective, batches, ckpt_path=resume, weights_only=True)
     if not hasattr(recorder, "evaluation"):  # the checkpoint was of a run that had ended
         recorder.measure(objective)
+
+
+def _test(network: FeatureNetwork, data: ImbalancedData, recorder: Recorder) -> Evaluation | None:
+    """Measure the trained network on the test part, where there is one and the network is still finite."""
+    if data.test_inputs is None or data.test_labels is None or not math.isfinite(recorder.history[-1]["objective"]):
+        return None
+    return evaluate(network, data.test_inputs, data.test_labels)
 
 
 @contextlib.contextmanager
