@@ -150,7 +150,7 @@ class Solution:
             rank=rank,
             merged=merged,
         )
-        status, message = _verdict(certificate, tol, exhausted, iterations)
+        status, message = verdict(certificate, tol, exhausted, iterations)
         return cls(
             objective=certificate.objective,
             gap=certificate.gap,
@@ -164,7 +164,8 @@ class Solution:
         )
 
 
-def _verdict(certificate: Certificate, tol: float, exhausted: bool, iterations: int) -> tuple[str, str]:
+def verdict(certificate: Certificate, tol: float, exhausted: bool, iterations: int) -> tuple[str, str]:
+    """Status and message of a point with this certificate, where a gap of tol · max(1, |objective|) was asked for."""
     allowed = tol * max(1.0, abs(certificate.objective))
     if certificate.gap <= allowed:
         return "optimal", f"Certified: at most {certificate.gap:.1e} above the optimum, after {iterations} iterations."

@@ -5,6 +5,7 @@ from lopsided.theory.balanced import balanced_optimum
 from lopsided.theory.boundaries import TwoClusterBoundaries, two_cluster_boundaries
 from lopsided.theory.closeness import NearCollapse, NearCollapseRate, near_collapse, near_collapse_rate
 from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
+from lopsided.theory.fixed_classifier import FixedClassifierOptimum, fixed_classifier_optimum, simplex_gaps
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
 from lopsided.theory.path import CriticalDecay, critical_path
@@ -26,6 +27,7 @@ __all__ = [
     "CollapseSizes",
     "CriticalDecay",
     "DeepStationaryPoint",
+    "FixedClassifierOptimum",
     "NearCollapse",
     "NearCollapseRate",
     "PhaseDiagram",
@@ -39,6 +41,7 @@ __all__ = [
     "collapse_sizes",
     "critical_path",
     "deep_stationary_point",
+    "fixed_classifier_optimum",
     "focal_convex_from",
     "focal_tight_from",
     "minority_collapse_ratio",
@@ -50,6 +53,7 @@ __all__ = [
     "relu_optimum",
     "seli_limit",
     "seli_polar_factor",
+    "simplex_gaps",
     "singular_paths",
     "small_decay_optimum",
     "solve",

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import entr, expit, logsumexp, xlogy
+from scipy.special import entr, expit, kl_div, logsumexp, xlogy
 
-from lopsided.losses import FocalLoss
+from lopsided.losses import FocalLoss, SquaredError
 from lopsided.problem import UFM
 
 Array = NDArray[np.float64]
@@ -48,17 +48,57 @@ class LogitLoss(Protocol):
         ...
 
 
+class ConvexLoss(LogitLoss, Protocol):
+    """A convex one, with what Newton's method and a gap without cancellation need."""
+
+    def balanced(self, predictions: Array) -> Array:
+        """(K, K) a dual point near P whose slopes sum to zero over all samples, as a free bias demands."""
+        ...
+
+    def divergence(self, other: Array, predictions: Array) -> Array:
+        """(K,) what the loss lies above its tangent of slope P' at the logits of P; never negative."""
+        ...
+
+    def root_curvature(self, predictions: Array, label: int) -> Array:
+        """(K, K) B with BBᵀ the second derivative of one class's loss in its logits."""
+        ...
+
+
 def logit_loss(problem: UFM) -> LogitLoss:
-    """The loss of a problem.
+    """The loss of a problem."""
+    if isinstance(problem.loss, FocalLoss):
+        return Focal(problem, problem.loss.gamma)
+    return Softmax(problem)
+
+
+def convex_loss(problem: UFM, purpose: str) -> ConvexLoss:
+    """The loss of a problem, which must be convex in the logits.
 
     Raises
     ------
     ValueError
-        If it is of no kind known here.
+        If it is not; the message names ``purpose``.
     """
-    if isinstance(problem.loss, FocalLoss):
-        return Focal(problem, problem.loss.gamma)
-    return Softmax(problem)
+    if isinstance(problem.loss, FocalLoss) and problem.loss.gamma > 0:
+        raise ValueError(f"loss must be convex in the logits for {purpose}; got {problem.loss!r}; set gamma=0")
+    return Squared(problem) if isinstance(problem.loss, SquaredError) else Softmax(problem)
+
+
+def balanced(loss: LogitLoss, predictions: Array) -> Array:
+    """Predictions whose class totals are those of the targets, as the dual of a free bias demands.
+
+    Each class predicted too often gives up the same share of its mass in every row, and each row passes what it freed
+    to the classes predicted too seldom, in proportion to what they lack.
+    """
+    weights = loss.weights * loss.row_scales
+    excess = weights @ (predictions - loss.targets)
+    lacking = np.maximum(-excess, 0.0)
+    if not lacking.any():
+        return predictions
+    share = np.clip(np.maximum(excess, 0.0) / (weights @ predictions), 0.0, 1.0)
+    freed = predictions @ share
+    result: Array = predictions * (1 - share) + freed[:, None] * (lacking / lacking.sum())
+    return result
 
 
 class Softmax:
@@ -93,6 +133,63 @@ class Softmax:
         """(K,) minus the entropy of P, less what the offsets contribute."""
         result: Array = -np.sum(entr(predictions) + (predictions - self.targets) * self._offsets, axis=1)
         return result
+
+    def balanced(self, predictions: Array) -> Array:
+        """Predictions whose class totals are those of the targets; see :func:`balanced`."""
+        return balanced(self, predictions)
+
+    def divergence(self, other: Array, predictions: Array) -> Array:
+        """(K,) what the loss lies above its tangent of slope P' at the logits of P: KL(P' ‖ P), no term negative."""
+        result: Array = kl_div(other, predictions).sum(axis=1)
+        return result
+
+    def root_curvature(self, predictions: Array, label: int) -> Array:
+        """(K, K) B with BBᵀ the second derivative of one class's loss: diag(q)(I − qqᵀ), q = √p, times the scales."""
+        root = np.sqrt(predictions[label])
+        root /= np.linalg.norm(root)
+        projected = np.eye(len(root)) - np.outer(root, root)
+        result: Array = (self._scales[label] * root)[:, None] * projected
+        return result
+
+
+class Squared:
+    """Half the squared distance from the one-hot label; P is the logits themselves."""
+
+    def __init__(self, problem: UFM) -> None:
+        terms = problem.loss.terms(problem.counts)
+        self.weights = terms.weights * problem.counts / terms.normaliser
+        self.row_scales = self.column_scales = np.ones(problem.num_classes)
+        self.targets = np.eye(problem.num_classes)
+
+    def evaluate(self, logits: Array) -> tuple[Array, Array]:
+        """(K,) values and (K, K) slopes."""
+        slopes = logits - self.targets
+        return 0.5 * np.sum(slopes**2, axis=1), slopes
+
+    def predictions(self, logits: Array) -> Array:
+        """(K, K) the logits."""
+        return logits
+
+    def conjugate(self, predictions: Array) -> Array:
+        """(K,) ½‖g‖² + g_k at the slope g = P − T."""
+        slopes = predictions - self.targets
+        result: Array = 0.5 * np.sum(slopes**2, axis=1) + np.diagonal(slopes)
+        return result
+
+    def balanced(self, predictions: Array) -> Array:
+        """Predictions whose class totals are those of the targets: all moved by the same vector."""
+        excess = self.weights @ (predictions - self.targets)
+        result: Array = predictions - excess / self.weights.sum()
+        return result
+
+    def divergence(self, other: Array, predictions: Array) -> Array:
+        """(K,) what the loss lies above its tangent of slope P' at the logits P."""
+        result: Array = 0.5 * np.sum((other - predictions) ** 2, axis=1)
+        return result
+
+    def root_curvature(self, predictions: Array, label: int) -> Array:
+        """(K, K) the identity, whose square is the second derivative."""
+        return np.eye(len(predictions))
 
 
 class Focal:

@@ -18,7 +18,7 @@ from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy, FocalLoss
 from lopsided.problem import UFM
 from lopsided.solver import solve
-from lopsided.theory.logit_losses import LogitLoss, logit_loss
+from lopsided.theory.logit_losses import LogitLoss, balanced, logit_loss
 from lopsided.theory.relu import orthant_norm_bound
 
 Array = NDArray[np.float64]
@@ -301,7 +301,7 @@ class _Objective:
         predictions = loss.predictions(self.logits(packed))
         free = self.problem.bias and self.problem.lambda_b == 0
         if free:
-            predictions = _balanced(loss, predictions)
+            predictions = balanced(loss, predictions)
         scales = np.outer(loss.row_scales, loss.column_scales)
         norm = self.norm(scales * (predictions - loss.targets))
         mixed = loss.targets + min(1.0, decay / max(norm, 1e-300)) * (predictions - loss.targets)
@@ -317,32 +317,21 @@ class _Objective:
         weight, means, bias = self._unpack(packed)
         share = (self.problem.lambda_w / self.problem.lambda_h) ** 0.25
         logits = means @ weight.T / self.root_counts
-        values = np.linalg.svd(logits, compute_uv=False)
-        tolerance = TOLERANCE * max(1.0, float(values[0]))
-        labels = connected_components(cdist(logits, logits) <= tolerance, directed=False)[1]
-        groups = [np.flatnonzero(labels == label).tolist() for label in range(labels.max() + 1)]
+        rank, merged = rank_and_merged(logits, TOLERANCE)
         return Geometry(
             self.problem.counts,
             means * share / self.root_counts,
             weight / share,
             bias if self.problem.bias else None,
-            rank=int(np.sum(values > tolerance)),
-            merged=sorted(group for group in groups if len(group) > 1),
+            rank=rank,
+            merged=merged,
         )
 
 
-def _balanced(loss: LogitLoss, predictions: Array) -> Array:
-    """Predictions whose class totals are those of the targets, as the dual of a free bias demands.
-
-    Each class predicted too often gives up the same share of its mass in every row, and each row passes what it freed
-    to the classes predicted too seldom, in proportion to what they lack.
-    """
-    weights = loss.weights * loss.row_scales
-    excess = weights @ (predictions - loss.targets)
-    lacking = np.maximum(-excess, 0.0)
-    if not lacking.any():
-        return predictions
-    share = np.clip(np.maximum(excess, 0.0) / (weights @ predictions), 0.0, 1.0)
-    freed = predictions @ share
-    result: Array = predictions * (1 - share) + freed[:, None] * (lacking / lacking.sum())
-    return result
+def rank_and_merged(logits: Array, tolerance: float) -> tuple[int, list[list[int]]]:
+    """Rank of mean logits and groups of equal ones, up to so many nats or that share of the largest singular value."""
+    values = np.linalg.svd(logits, compute_uv=False)
+    limit = tolerance * max(1.0, float(values[0]))
+    labels = connected_components(cdist(logits, logits) <= limit, directed=False)[1]
+    groups = [np.flatnonzero(labels == label).tolist() for label in range(labels.max() + 1)]
+    return int(np.sum(values > limit)), sorted(group for group in groups if len(group) > 1)
