@@ -28,6 +28,10 @@ NAMED = ClassCounts(np.array([50, 20, 5]), ("cat", "dog", "eel"), "a test")
         ({}, [500, 100, 50]),
         ({2: 80}, [500, 100, 80]),
         ({"1": 200, 2: 50}, [500, 200, 50]),
+        ("1:200, 2:60", [500, 200, 60]),
+        ("500,200x2", [500, 200, 200]),
+        ([500, 200, 200], [500, 200, 200]),
+        (np.array([500.0, 100, 70]), [500, 100, 70]),
     ],
 )
 def test_strategies(strategy, expected):
@@ -37,6 +41,19 @@ def test_strategies(strategy, expected):
 @given(st.floats(min_value=0.2, max_value=1.0))
 def test_a_share_is_the_smaller_over_the_larger(share):
     np.testing.assert_array_equal(target_counts([20, 100], share), [int(share * 100), 100])
+
+
+def test_fewer_samples_only_where_that_is_allowed():
+    np.testing.assert_array_equal(target_counts("500,100", {0: 1, 1: 200}, undersample=True), [1, 200])
+    with pytest.raises(ValueError, match=r"^sampling_strategy must ask for a whole number of at least 1 for class 0"):
+        target_counts("500,100", {0: 0}, undersample=True)
+
+
+def test_a_text_that_cannot_be_read_is_named():
+    with pytest.raises(ValueError, match=r"^sampling_strategy: cannot read '9:x' in '9:x'"):
+        target_counts("500,100", "9:x")
+    with pytest.raises(ValueError, match=r"^sampling_strategy: cannot read '5y'"):
+        target_counts("500,100", "5y,3")
 
 
 def test_a_callable_is_given_the_labels_as_they_are_called():
@@ -66,6 +83,9 @@ def test_a_callable_is_given_the_labels_as_they_are_called():
         ("500,100", {1: float("nan")}, "at least 100 for class 1; got nan"),
         ("500,100", {1: "many"}, "at least 100 for class 1; got 'many'"),
         ("500,100", lambda labels: 5, "return a dict where it is callable; got 5"),
+        ("500,100", [500, 100, 50], "one count a class where it is a list, 2; got shape (3,)"),
+        ("500,100", [[500], [1, 2]], "at least 500 for class 0; got [500]"),
+        ("500,100", "500x3", "one count a class where it is a list, 2; got shape (3,)"),
         (NAMED, {"ant": 60}, "classes, cat, dog, eel, or class numbers from 0 to 2; got 'ant'"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -46,7 +46,8 @@ def check(
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="Check after oversampling: minority, not minority, not majority, all, a share, or CLASS:SAMPLES,….",
+            help="Check after oversampling: minority, not minority, not majority, all, a share, CLASS:SAMPLES,…, or"
+            " counts.",
         ),
     ] = None,
     penalised: Annotated[
@@ -97,7 +98,7 @@ def check(
         loss=loss,
         features=features,
         margin=margin,
-        sampling_strategy=None if sampling_strategy is None else _strategy(sampling_strategy),
+        sampling_strategy=sampling_strategy,
         penalised=penalised,
         tol=tol,
     )
@@ -112,25 +113,6 @@ def check(
         typer.echo(f"lopsided: {outlook.solution.message}", err=True)
     if outlook.lost or uncertified:
         raise typer.Exit(1)
-
-
-def _strategy(text: str) -> Any:
-    """A share, a dict written CLASS:SAMPLES,…, or a word, which the library judges."""
-    if ":" in text:
-        wanted: dict[str, float] = {}
-        for term in text.split(","):
-            name, _, value = term.rpartition(":")
-            try:
-                wanted[name.strip()] = float(value)
-            except ValueError:
-                raise ValueError(
-                    f"sampling_strategy: cannot read {term!r} in {text!r}; write CLASS:SAMPLES terms with commas"
-                ) from None
-        return wanted
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _print(outlook: Outlook) -> None:

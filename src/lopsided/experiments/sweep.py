@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lopsided.counts import parse_counts
 from lopsided.data.sources import find_source
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import RunProgress, perform, require_training, torch_threads
@@ -184,7 +185,7 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
     sources = {(entry.data, entry.image_size) for entry in configurations}
     available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
     for entry in configurations:
-        there, wanted = available[entry.data, entry.image_size], entry.model.counts
+        there, wanted = available[entry.data, entry.image_size], parse_counts(entry.counts)
         if len(wanted) > len(there):
             raise ValueError(f"counts must name at most the {len(there)} classes of {entry.data}; got {entry.counts}")
         if np.any(wanted > there[: len(wanted)]):

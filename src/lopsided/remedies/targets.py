@@ -16,6 +16,7 @@ For a class that is repeated the second is :math:`\sqrt{c_k}` times the first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lopsided.count_sources import ClassCounts, read_counts
+from lopsided.counts import parse_terms
 from lopsided.problem import UFM
 
 #: The words of imbalanced-learn, each with the classes that it raises to the count of the largest.
@@ -39,19 +41,25 @@ STRATEGIES["auto"] = STRATEGIES["not majority"]
 MOST_LABELS = 10**8
 
 
-def target_counts(counts: str | ArrayLike | ClassCounts, sampling_strategy: Any) -> NDArray[np.int64]:
-    """Counts after oversampling, asked for as imbalanced-learn's over-samplers are.
+def target_counts(
+    counts: str | ArrayLike | ClassCounts, sampling_strategy: Any, *, undersample: bool = False
+) -> NDArray[np.int64]:
+    """Counts after resampling, asked for in the ways of imbalanced-learn's over-samplers and a few more.
 
     Parameters
     ----------
     counts : str, (K,) array_like or ClassCounts
         Counts as they are.
-    sampling_strategy : dict, str, float or callable
+    sampling_strategy : dict, str, float, callable or (K,) array_like
         - dict: class (number or name) → samples wanted; other classes stay as they are.
         - ``"minority"``, ``"not minority"``, ``"not majority"``, ``"all"``, ``"auto"`` (= ``"not majority"``): which
           classes are raised to the count of the largest.
         - float in (0, 1], for two classes: samples of the smaller over those of the larger.
         - callable: given one label a sample, returns such a dict.
+        - samples wanted of every class: an array, or text such as ``"500x2,250x2"``.
+        - text of a dict or a float: ``"2:250,3:200"``, ``"0.5"``.
+    undersample : bool, default False
+        Whether fewer samples may be asked for than there are.
 
     Returns
     -------
@@ -72,12 +80,9 @@ def target_counts(counts: str | ArrayLike | ClassCounts, sampling_strategy: Any)
     found = read_counts(counts)
     known = found.counts
     if isinstance(sampling_strategy, str):
-        if sampling_strategy not in STRATEGIES:
-            raise ValueError(
-                f"sampling_strategy must be one of: {', '.join(STRATEGIES)}, a dict, a float or a callable;"
-                f" got {sampling_strategy!r}"
-            )
-        return np.where(STRATEGIES[sampling_strategy](known), known.max(), known)
+        if sampling_strategy in STRATEGIES:
+            return np.where(STRATEGIES[sampling_strategy](known), known.max(), known)
+        sampling_strategy = _from_text(sampling_strategy)
     if callable(sampling_strategy):
         if known.sum() > MOST_LABELS:
             raise ValueError(
@@ -87,25 +92,57 @@ def target_counts(counts: str | ArrayLike | ClassCounts, sampling_strategy: Any)
         sampling_strategy = sampling_strategy(np.repeat(labels, known))
         if not isinstance(sampling_strategy, Mapping):
             raise ValueError(f"sampling_strategy must return a dict where it is callable; got {sampling_strategy!r}")
+    if isinstance(sampling_strategy, (list, tuple, np.ndarray)):
+        listed = np.asarray(sampling_strategy, dtype=object)
+        if listed.shape != known.shape:
+            raise ValueError(
+                f"sampling_strategy must have one count a class where it is a list, {len(known)}; got shape"
+                f" {listed.shape}"
+            )
+        sampling_strategy = dict(enumerate(listed.tolist()))
     if isinstance(sampling_strategy, Mapping):
-        return _from_mapping(found, sampling_strategy)
+        return _from_mapping(found, sampling_strategy, undersample)
     if isinstance(sampling_strategy, (int, float, np.number)) and not isinstance(sampling_strategy, bool):
         return _from_ratio(known, float(sampling_strategy))
     raise ValueError(
-        f"sampling_strategy must be a dict, a float, a callable or one of: {', '.join(STRATEGIES)};"
+        f"sampling_strategy must be a dict, a float, a callable, counts or one of: {', '.join(STRATEGIES)};"
         f" got {sampling_strategy!r}"
     )
 
 
-def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any]) -> NDArray[np.int64]:
+def _from_text(text: str) -> dict[str, float] | list[float] | float:
+    """What a text that is none of the words stands for: a share, CLASS:SAMPLES terms, or counts."""
+    if ":" in text:
+        wanted: dict[str, float] = {}
+        for term in text.split(","):
+            name, _, count = term.rpartition(":")
+            try:
+                wanted[name.strip()] = float(count)
+            except ValueError:
+                raise ValueError(
+                    f"sampling_strategy: cannot read {term!r} in {text!r}; write CLASS:SAMPLES terms with commas"
+                ) from None
+        return wanted
+    with contextlib.suppress(ValueError):
+        return float(text)
+    if not text[:1].isdigit():
+        raise ValueError(
+            f"sampling_strategy must be one of: {', '.join(STRATEGIES)}, counts, a dict, a float or a callable;"
+            f" got {text!r}"
+        )
+    return list(parse_terms(text, "sampling_strategy", "write COUNTxCLASSES terms, such as 500x2,250x2"))
+
+
+def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any], undersample: bool) -> NDArray[np.int64]:
     targets = found.counts.copy()
     for name, count in wanted.items():
         (index,) = class_indices([name], len(targets), found.names, "sampling_strategy")
         number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
-        if not number or not math.isfinite(count) or count != int(count) or count < found.counts[index]:
+        least = 1 if undersample else found.counts[index]
+        if not number or not math.isfinite(count) or count != int(count) or count < least:
+            rule = "ask for" if undersample else "keep all samples,"
             raise ValueError(
-                f"sampling_strategy must keep all samples, a whole number of at least {found.counts[index]} for class"
-                f" {name}; got {count!r}"
+                f"sampling_strategy must {rule} a whole number of at least {least} for class {name}; got {count!r}"
             )
         targets[index] = int(count)
     return targets
@@ -131,7 +168,8 @@ def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -
     targets : (K,) array_like
         Samples of each class that an epoch shows; with ``penalised="sample"`` they need not be whole.
     penalised : {"appearance", "sample"}
-        Whether the feature decay counts a sample as often as it appears, or once.
+        Whether the feature decay counts a sample as often as it appears, or once. A logit adjustment is by the
+        frequencies of the samples that it counts.
 
     Returns
     -------
