@@ -1,8 +1,9 @@
 """Will classes be lost, and what keeps them: ``check``, ``advise``, and the remedies.
 
-``ClassSampler`` needs torch, which is loaded on first use.
+Advice needs NumPy alone. The remedies as PyTorch modules are loaded on first use, with torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lopsided.remedies.advising import LEVERS, Advice, advise
@@ -13,19 +14,52 @@ from lopsided.remedies.remedy import Cost, Remedy
 from lopsided.remedies.targets import resampled, target_counts
 
 if TYPE_CHECKING:
+    from lopsided.remedies.loss_modules import DataTerm, loss_module
+    from lopsided.remedies.published_losses import (
+        CDTLoss,
+        FocalLossModule,
+        LDAMLoss,
+        LDTLoss,
+        LogitAdjustedLoss,
+        VSLoss,
+        WeightedCrossEntropy,
+    )
     from lopsided.remedies.sampling import ClassSampler
+
+#: The file of each name that needs torch.
+_TORCH = {
+    "CDTLoss": "published_losses",
+    "ClassSampler": "sampling",
+    "DataTerm": "loss_modules",
+    "FocalLossModule": "published_losses",
+    "LDAMLoss": "published_losses",
+    "LDTLoss": "published_losses",
+    "LogitAdjustedLoss": "published_losses",
+    "VSLoss": "published_losses",
+    "WeightedCrossEntropy": "published_losses",
+    "loss_module": "loss_modules",
+}
 
 __all__ = [
     "FADING",
     "LEVERS",
     "Advice",
+    "CDTLoss",
     "ClassSampler",
     "Cost",
+    "DataTerm",
+    "FocalLossModule",
+    "LDAMLoss",
+    "LDTLoss",
+    "LogitAdjustedLoss",
     "Outlook",
     "Remedy",
+    "VSLoss",
+    "WeightedCrossEntropy",
     "advise",
     "check",
     "largest_cosine",
+    "loss_module",
     "resampled",
     "simplex_directions",
     "target_counts",
@@ -33,8 +67,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ClassSampler":
-        from lopsided.remedies.sampling import ClassSampler
-
-        return ClassSampler
+    if name in _TORCH:
+        return getattr(import_module(f"lopsided.remedies.{_TORCH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,12 +4,12 @@ Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 """
 
 from lopsided.data import ImbalancedData, load_data, sample_indices
+from lopsided.remedies.loss_modules import DataTerm, loss_module
 from lopsided.training.batches import Augmentation
 from lopsided.training.building import INITIALISATIONS, NETWORKS, build_network
 from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
-from lopsided.training.losses import DataTerm, loss_module
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.prediction import Prediction

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from lopsided.metrics import Moments
-from lopsided.training.losses import DataTerm
+from lopsided.remedies.loss_modules import DataTerm
 from lopsided.training.networks import FeatureNetwork
 
 #: Samples passed at once; up to so many, the batch-norm statistics are those of the whole set exactly.

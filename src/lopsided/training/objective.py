@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
-from lopsided.training.losses import DataTerm
+from lopsided.remedies.loss_modules import DataTerm
 from lopsided.training.networks import FeatureNetwork
 
 

@@ -23,11 +23,11 @@ from lopsided.geometry import Geometry
 from lopsided.losses import Loss
 from lopsided.metrics import Moments
 from lopsided.problem import UFM
+from lopsided.remedies.loss_modules import loss_module
 from lopsided.training.batches import Augmentation, Batches
 from lopsided.training.checkpoints import Checkpointer, epochs_in_checkpoint
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate
-from lopsided.training.losses import loss_module
 from lopsided.training.networks import FeatureNetwork
 from lopsided.training.objective import SCHEDULES, Decays, Descent, RegularisedObjective
 from lopsided.training.prediction import Prediction

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided.training import loss_module
+from lopsided.remedies import loss_module
 
 COUNTS = np.array([9, 4, 4, 2])
 N = int(COUNTS.sum())
