@@ -17,8 +17,12 @@ def main(devices: int, result: str) -> None:
     data = load_data("digits", "20x2,7x3")  # 61 samples: parts of 31 and 30 of the one batch
     data = dataclasses.replace(data, inputs=data.inputs.double())
     arrays = {}
-    for name, batch_size, epochs in (("step", None, 1), ("run", 21, 5)):
-        network = build_network("mlp", data.input_shape, 5, hidden=(), dim=6).double()
+    for name, batch_size, epochs, head in (
+        ("step", None, 1, "linear"),
+        ("run", 21, 5, "linear"),
+        ("fixed", 21, 3, "etf"),
+    ):
+        network = build_network("mlp", data.input_shape, 5, hidden=(), dim=6, head=head).double()
         ran = train(
             network,
             data,

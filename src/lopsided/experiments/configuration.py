@@ -115,9 +115,9 @@ class Configuration:
     ----------
     data, counts, image_size
         Name of the data set, samples in each class, and the size of its images; see :func:`lopsided.data.load_data`.
-    network, hidden, dim, features, bias
+    network, hidden, dim, features, head, bias
         What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
-        ``"relu"``.
+        ``"relu"``, and ``head`` is ``"linear"``, or not trained: ``"etf"`` or ``"predicted"``.
     prediction : {"any", "relu"}, optional
         Features of the model whose optimum predicts the run; by default the network's.
     lambda_z, decay_ratio : float
@@ -158,6 +158,11 @@ class Configuration:
         _one_of("any", "relu"),
         "Features of the model that predicts: any sign, or relu; as the network's by default.",
         None,
+    )
+    head: str = _setting(
+        _one_of("linear", "etf", "predicted"),
+        "linear, which is trained, or fixed: etf, a simplex, or predicted, the optimum's own classifier.",
+        "linear",
     )
     bias: bool = _setting(_FLAG, "Whether the last layer has a bias: true or false.", True)
     lambda_z: float | None = _setting(_above(0), "Decay of the mean logits, √(λ_w λ_h).", None)
@@ -215,7 +220,7 @@ class Configuration:
                 terms = parse_terms(value, name, _PER_CLASS.words) if isinstance(value, str) else value
                 object.__setattr__(self, name, tuple(map(float, terms)))
         num_classes = self.model.num_classes  # stating the model checks the decays and the loss
-        if self.dim is not None and self.dim < num_classes:
+        if self.head == "linear" and self.dim is not None and self.dim < num_classes:
             raise ValueError(
                 f"dim must be at least the number of classes, {num_classes}, for the prediction to apply;"
                 f" got {self.dim}"

@@ -94,6 +94,8 @@ def perform(
         last_features=configuration.features,  # type: ignore[arg-type]
         bias=configuration.bias,
         initialisation=configuration.initialisation,
+        head=configuration.head,  # type: ignore[arg-type]
+        model=configuration.model,
         seed=seed,
     )
     result = train(

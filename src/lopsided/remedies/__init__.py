@@ -14,6 +14,7 @@ from lopsided.remedies.remedy import Cost, Remedy
 from lopsided.remedies.targets import resampled, target_counts
 
 if TYPE_CHECKING:
+    from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
     from lopsided.remedies.loss_modules import DataTerm, loss_module
     from lopsided.remedies.published_losses import (
         CDTLoss,
@@ -31,6 +32,7 @@ _TORCH = {
     "CDTLoss": "published_losses",
     "ClassSampler": "sampling",
     "DataTerm": "loss_modules",
+    "FixedHead": "heads",
     "FocalLossModule": "published_losses",
     "LDAMLoss": "published_losses",
     "LDTLoss": "published_losses",
@@ -38,6 +40,8 @@ _TORCH = {
     "VSLoss": "published_losses",
     "WeightedCrossEntropy": "published_losses",
     "loss_module": "loss_modules",
+    "predicted_head": "heads",
+    "simplex_etf_head": "heads",
 }
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "ClassSampler",
     "Cost",
     "DataTerm",
+    "FixedHead",
     "FocalLossModule",
     "LDAMLoss",
     "LDTLoss",
@@ -60,8 +65,10 @@ __all__ = [
     "check",
     "largest_cosine",
     "loss_module",
+    "predicted_head",
     "resampled",
     "simplex_directions",
+    "simplex_etf_head",
     "target_counts",
 ]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lopsided.data.factories import import_factory, is_factory
+from lopsided.problem import UFM
+from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
 from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.networks import FeatureNetwork, LastFeatures, MultilayerPerceptron, checked_dim, seeded
 
@@ -27,6 +29,10 @@ INITIALISATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "orthogonal": nn.init.orthogonal_,
 }
 
+#: What the last layer may be: trained, or one of two that are not.
+Head = Literal["linear", "etf", "predicted"]
+HEADS: tuple[Head, ...] = get_args(Head)
+
 #: Widths of the hidden layers, and of the features, where none are given.
 _HIDDEN = {"mlp": (256, 256), "cnn": (32, 64, 128)}
 _DIM = 32
@@ -42,6 +48,8 @@ def build_network(
     last_features: LastFeatures = "linear",
     bias: bool = True,
     initialisation: str = "default",
+    head: Head = "linear",
+    model: UFM | None = None,
     seed: int = 0,
 ) -> FeatureNetwork:
     """Build a network by name.
@@ -58,8 +66,8 @@ def build_network(
     num_classes : int
         Number of classes K.
     dim : int, optional
-        Width d of the features, at least K. By default 32 for "mlp" and "cnn" and the published 512 for the others,
-        which get one more linear layer for another width.
+        Width d of the features, at least K unless the head is fixed. By default 32 for "mlp" and "cnn" and the
+        published 512 for the others, which get one more linear layer for another width.
     hidden : sequence of int, optional
         Widths of the hidden layers of "mlp", by default (256, 256), or channels of the convolutions of "cnn", by
         default (32, 64, 128).
@@ -71,8 +79,15 @@ def build_network(
     initialisation : {"default", "xavier", "he", "lecun", "orthogonal"}, default "default"
         How the matrices of linear layers and convolutions are drawn; all but "default", which is PyTorch's own, start
         from biases of 0. See :data:`INITIALISATIONS`.
+    head : {"linear", "etf", "predicted"}, default "linear"
+        ``"etf"``: a classifier that is not trained, of unit rows as far apart as they can be; see
+        :func:`lopsided.remedies.simplex_etf_head`. ``"predicted"``: not trained either, the classifier of the optimum
+        of ``model``; see :func:`lopsided.remedies.predicted_head`. What is before the head starts as it would before
+        any other.
+    model : UFM, optional
+        For ``head="predicted"``.
     seed : int, default 0
-        Decides the initial weights; the global random state is left as it was.
+        Decides the initial weights, and the orientation of a fixed head; the global random state is left as it was.
 
     Returns
     -------
@@ -93,12 +108,15 @@ def build_network(
         raise ValueError(f"last_features must be 'linear' or 'relu'; got {last_features!r}")
     if initialisation not in INITIALISATIONS:
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}; got {initialisation!r}")
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
             raise ValueError(
                 f"network {name!r} decides by itself on dim, hidden, last_features and bias; leave them out"
             )
-        return seeded(lambda: _initialised(_own(name, tuple(input_shape), num_classes), initialisation), seed)
+        own = seeded(lambda: _initialised(_own(name, tuple(input_shape), num_classes), initialisation), seed)
+        return _with_head(own, head, model, seed)
     if name not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY; got {name!r}")
     if hidden is not None and name not in _HIDDEN:
@@ -108,9 +126,9 @@ def build_network(
         raise ValueError(f"hidden must be widths of at least 1, one a hidden layer; got {widths}")
     if name != "mlp" and len(input_shape) != 3:
         raise ValueError(f"network {name!r} takes images (channels, height, width); got inputs of {tuple(input_shape)}")
-    default = _DIM if name in _HIDDEN else WIDTH
+    width = (_DIM if name in _HIDDEN else WIDTH) if dim is None else dim
     settings: dict[str, Any] = {
-        "dim": checked_dim(default if dim is None else dim, num_classes),
+        "dim": checked_dim(width, num_classes) if head == "linear" else width,
         "last_features": last_features,
         "bias": bias,
     }
@@ -124,7 +142,23 @@ def build_network(
             return ResNet18(input_shape[0], num_classes, **settings)
         return VGG(name, input_shape[0], num_classes, **settings)
 
-    return seeded(lambda: _initialised(build(), initialisation), seed)
+    return _with_head(seeded(lambda: _initialised(build(), initialisation), seed), head, model, seed)
+
+
+def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int) -> FeatureNetwork:
+    """The network with the head that was asked for in place of its linear one."""
+    old = network.head
+    if head == "etf":
+        network.head = simplex_etf_head(old.out_features, old.in_features, seed=seed, bias=old.bias is not None)
+    elif head == "predicted":
+        if model is None or model.num_classes != old.out_features:
+            found = "none" if model is None else f"one of {model.num_classes} classes"
+            raise ValueError(f"model must be of {old.out_features} classes for head='predicted'; got {found}")
+        try:
+            network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
+        except ValueError as error:
+            raise ValueError(f"head must be 'linear' or 'etf' here; got 'predicted', of which {error}") from None
+    return network
 
 
 def _initialised(network: FeatureNetwork, scheme: str) -> FeatureNetwork:
@@ -132,7 +166,7 @@ def _initialised(network: FeatureNetwork, scheme: str) -> FeatureNetwork:
     draw = INITIALISATIONS[scheme]
     if draw is not None:
         for layer in network.modules():
-            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            if isinstance(layer, (nn.Linear, nn.Conv2d)) and not isinstance(layer, FixedHead):
                 draw(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

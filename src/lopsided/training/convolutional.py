@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lopsided.remedies.heads import FixedHead
 from lopsided.training.networks import BodyAndHead, LastFeatures, feature_layer
 
 #: Features of ResNet18 and VGG.
@@ -200,7 +201,7 @@ class HeadedModule(BodyAndHead):
         heads = [
             (name, layer)
             for name, layer in module.named_modules()
-            if type(layer) is nn.Linear and layer.out_features == num_classes
+            if type(layer) in (nn.Linear, FixedHead) and layer.out_features == num_classes
         ]
         if not heads or not heads[-1][0]:
             raise ValueError(

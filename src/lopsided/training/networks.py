@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lopsided.problem import UFM
+from lopsided.remedies.heads import FixedHead
+from lopsided.theory import fixed_classifier_optimum
 from lopsided.training.prediction import Prediction
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -24,7 +26,7 @@ class FeatureNetwork(nn.Module, ABC):
     Attributes
     ----------
     head : torch.nn.Linear
-        The last layer, (K, d).
+        The last layer, (K, d); a :class:`lopsided.remedies.FixedHead` has a weight that is not trained.
     """
 
     head: nn.Linear
@@ -36,8 +38,11 @@ class FeatureNetwork(nn.Module, ABC):
     def predict(self, model: UFM) -> Prediction:
         """State where the last layer ends, trained by the objective of a model: at the model's certified optimum.
 
-        Networks whose last layers are not those of the model state their own.
+        Under a :class:`lopsided.remedies.FixedHead` that is the optimum of features and bias alone. Networks whose last
+        layers are not those of the model state their own.
         """
+        if isinstance(self.head, FixedHead):
+            return fixed_classifier_optimum(model, self.head.weight.detach().cpu().double().numpy())
         return model.solve()
 
     def forward(self, inputs: Tensor) -> Tensor:

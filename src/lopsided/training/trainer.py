@@ -23,6 +23,7 @@ from lopsided.geometry import Geometry
 from lopsided.losses import Loss
 from lopsided.metrics import Moments
 from lopsided.problem import UFM
+from lopsided.remedies.heads import FixedHead
 from lopsided.remedies.loss_modules import loss_module
 from lopsided.training.batches import Augmentation, Batches
 from lopsided.training.checkpoints import Checkpointer, epochs_in_checkpoint
@@ -152,7 +153,8 @@ def train(
     data : ImbalancedData
         Its training part alone is used.
     lambda_w, lambda_h : float
-        Decay of the classifier, and of the features summed over all N samples.
+        Decay of the classifier, and of the features summed over all N samples. A classifier that is not trained, see
+        :class:`lopsided.remedies.FixedHead`, has no decay.
     lambda_b : float, default 0
         Decay of the head's bias; 0 leaves it free.
     epochs : int
@@ -238,7 +240,7 @@ def train(
     _check_whole("devices", devices)
     _check_fit(network, data)
     augmentation = _checked_augmentation(crop, flip, data)
-    has_bias = network.head.bias is not None
+    has_bias, is_fixed = network.head.bias is not None, isinstance(network.head, FixedHead)
     decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
     model = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
     prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
@@ -249,7 +251,7 @@ def train(
     objective = RegularisedObjective(
         network,
         num_samples=data.num_samples,
-        decays=Decays(weight=model.lambda_w, features=model.lambda_h, bias=model.lambda_b),
+        decays=Decays(weight=0.0 if is_fixed else model.lambda_w, features=model.lambda_h, bias=model.lambda_b),
         descent=descent,
         data_term=None if loss is None else loss_module(loss, data.counts),
     )
@@ -267,6 +269,7 @@ def train(
         "counts": format_counts(data.counts),
         "network": type(network).__name__,
         "parameters": {name: list(parameter.shape) for name, parameter in network.named_parameters()},
+        **({"head": network.head.fingerprint} if isinstance(network.head, FixedHead) else {}),
     }
     _fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
 
