@@ -15,7 +15,7 @@ from lopsided.training import build_network, load_data, train
 
 def main(devices: int, result: str) -> None:
     data = load_data("digits", "20x2,7x3")  # 61 samples: parts of 31 and 30 of the one batch
-    data = dataclasses.replace(data, inputs=data.inputs.double())
+    data = dataclasses.replace(data, inputs=data.inputs.double(), test_inputs=data.test_inputs.double())
     arrays = {}
     for name, batch_size, epochs, head in (
         ("step", None, 1, "linear"),
