@@ -68,7 +68,7 @@ class FeatureCapture:
         check_call(call)
         self.enabled = True
         self._reduce, self._call, self._num_classes = reduce, call, num_classes
-        self._candidates = _candidates(model, num_classes, classifier)
+        self._candidates = classifier_candidates(model, num_classes, classifier)
         self._handles: list[RemovableHandle] = []
         self.discard()
 
@@ -200,34 +200,66 @@ def check_call(call: int | None) -> None:
         raise ValueError(f"call must be 0 for the first call, 1 for the second …, or -1 for the last; got {call!r}")
 
 
-def _candidates(model: nn.Module, num_classes: int, classifier: str | nn.Module | None) -> dict[str, nn.Module]:
-    """Modules that may be the classifier, by name."""
+def classifier_candidates(
+    model: nn.Module, num_classes: int | None = None, classifier: str | nn.Module | None = None
+) -> dict[str, nn.Module]:
+    """Modules that may be a model's classifier, by name.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As :class:`FeatureCapture` takes it.
+    num_classes : int, optional
+        Number of classes K; without it, linear layers of any size.
+    classifier : str or torch.nn.Module, optional
+        The one that is meant, or its name.
+
+    Returns
+    -------
+    dict
+        One module where ``classifier`` is given, else every ``nn.Linear`` with K outputs, in order of registration.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names what there is.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    >>> classifier_candidates(model, num_classes=3), list(classifier_candidates(model))
+    ({'2': Linear(in_features=4, out_features=3, bias=True)}, ['0', '2'])
+    """
     for module in model.modules():
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise ValueError(
                 f"model must not be spread by DataParallel, whose copies run at the same time; got"
                 f" {len(module.device_ids)} devices; use DistributedDataParallel"
             )
-    modules = dict(_named_modules(model, "", set()))
+    modules = dict(unwrapped_modules(model))
+    outputs = "linear layer" if num_classes is None else f"linear layer with {num_classes} outputs"
     if classifier is None:
         found: dict[str, nn.Module] = {
             name: module
             for name, module in modules.items()
-            if isinstance(module, nn.Linear) and module.out_features == num_classes
+            if isinstance(module, nn.Linear) and num_classes in (None, module.out_features)
         }
         if not found:
             layers = [f"{name!r} ({m.out_features})" for name, m in modules.items() if isinstance(m, nn.Linear)]
+            remedy = "name one" if num_classes is None else "name one, or mend num_classes"
             raise ValueError(
-                f"classifier must be a linear layer with {num_classes} outputs; the model has none;"
-                f" its last linear layers are {', '.join(layers[-4:]) or 'none at all'}; name one, or mend num_classes"
+                f"classifier must be a {outputs}; the model has none;"
+                f" its last linear layers are {', '.join(layers[-4:]) or 'none at all'}; {remedy}"
             )
         return found
     for name, module in modules.items():
         if module is classifier or name == classifier:
             weight = getattr(module, "weight", None)
-            if not isinstance(weight, Tensor) or weight.ndim != 2 or len(weight) != num_classes:
+            fits = isinstance(weight, Tensor) and weight.ndim == 2 and num_classes in (None, len(weight))
+            if not fits:
                 shape = tuple(weight.shape) if isinstance(weight, Tensor) else "none"
-                raise ValueError(f"classifier must have a weight of shape ({num_classes}, d); {name!r} has {shape}")
+                rows = "K" if num_classes is None else num_classes
+                raise ValueError(f"classifier must have a weight of shape ({rows}, d); {name!r} has {shape}")
             return {name: module}
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     given = repr(classifier) if isinstance(classifier, str) else type(classifier).__name__
@@ -237,18 +269,21 @@ def _candidates(model: nn.Module, num_classes: int, classifier: str | nn.Module 
     )
 
 
-def _named_modules(model: nn.Module, prefix: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once, with its name without the parts that wrappers add."""
+def unwrapped_modules(
+    model: nn.Module, prefix: str = "", seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every module once, with its name without the parts that wrappers add."""
+    seen = set() if seen is None else seen
     wrapped = getattr(model, "_orig_mod", None)  # of torch.compile
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         wrapped = model.module
     if isinstance(wrapped, nn.Module):
-        yield from _named_modules(wrapped, prefix, seen)
+        yield from unwrapped_modules(wrapped, prefix, seen)
     elif model not in seen:
         seen.add(model)
         yield prefix, model
         for name, child in model.named_children():
-            yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
+            yield from unwrapped_modules(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
 def _leads_to(source: Tensor, target: Tensor) -> bool:

@@ -16,6 +16,8 @@ from lopsided.remedies.targets import resampled, target_counts
 if TYPE_CHECKING:
     from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
     from lopsided.remedies.loss_modules import DataTerm, loss_module
+    from lopsided.remedies.optimizer_groups import decay_groups
+    from lopsided.remedies.penalties import classifier_penalty, feature_penalty
     from lopsided.remedies.published_losses import (
         CDTLoss,
         FocalLossModule,
@@ -39,6 +41,9 @@ _TORCH = {
     "LogitAdjustedLoss": "published_losses",
     "VSLoss": "published_losses",
     "WeightedCrossEntropy": "published_losses",
+    "classifier_penalty": "penalties",
+    "decay_groups": "optimizer_groups",
+    "feature_penalty": "penalties",
     "loss_module": "loss_modules",
     "predicted_head": "heads",
     "simplex_etf_head": "heads",
@@ -63,6 +68,9 @@ __all__ = [
     "WeightedCrossEntropy",
     "advise",
     "check",
+    "classifier_penalty",
+    "decay_groups",
+    "feature_penalty",
     "largest_cosine",
     "loss_module",
     "predicted_head",

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lopsided.remedies.loss_modules import DataTerm
+from lopsided.remedies.penalties import classifier_penalty, squared_feature_norm
 from lopsided.training.networks import FeatureNetwork
 
 
@@ -49,10 +50,7 @@ class Decays:
         -------
         scalar tensor
         """
-        total = self.weight * weight.square().sum() + self.features * squared_features
-        if bias is not None and self.bias > 0:
-            total = total + self.bias * bias.square().sum()
-        return 0.5 * total
+        return classifier_penalty(weight, bias, self.weight, self.bias) + 0.5 * self.features * squared_features
 
 
 #: What a schedule does where nothing else is asked for: the share of the steps with smaller decays, and their factor.
@@ -177,7 +175,7 @@ class RegularisedObjective(LightningModule):
         share = self._share_of_batch(len(labels))
         factor = self.decay_factor
         raised = Decays(factor * self.decays.weight, factor * self.decays.features, self.decays.bias)
-        squared_features = features.square().sum() * (self.num_samples / len(labels))
+        squared_features = squared_feature_norm(features, self.num_samples)
         return share * fit + raised.penalty(self.network.head.weight, self.network.head.bias, share * squared_features)
 
     def _share_of_batch(self, size: int) -> float:
