@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from lopsided.metrics import DecayWarning, optimizer_decays
-from lopsided.remedies import classifier_penalty, decay_groups
+from lopsided.remedies import classifier_penalty, decay_groups, simplex_etf_head
 
 
 def network(bias=True):
@@ -138,11 +138,9 @@ def test_a_fixed_head_leaves_the_body_its_decay():
     net = network(bias=False)
     frozen = copy.deepcopy(net)
     frozen[5].weight.requires_grad_(False)
-    buffered = copy.deepcopy(net)
-    weight = buffered[5].weight.detach()
-    del buffered[5].weight
-    buffered[5].register_buffer("weight", weight)
-    for model in (frozen, buffered):
+    fixed = copy.deepcopy(net)
+    fixed[5] = simplex_etf_head(3, 6)
+    for model in (frozen, fixed):
         groups = decay_groups(model, 0.0, body_decay=1e-4, classifier="5")
         assert [group["name"] for group in groups] == ["body", "body without decay"]
         with pytest.raises(ValueError, match=r"^lambda_w must be 0 where the classifier has no trainable weight"):
