@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.experiments import Run, reproduction
+from lopsided.experiments import Run, plans
 from lopsided.experiments.configuration import configure
 from lopsided.experiments.execution import is_near_threshold, mean_cosine
-from lopsided.experiments.reproduction import FIGURES, Reproduction, fit, plan
-from lopsided.experiments.verdicts import judge_experiment, threshold_ratios
+from lopsided.experiments.judging import judge_experiment
+from lopsided.experiments.plans import FIGURES, fit, plan
+from lopsided.experiments.reproduction import Reproduction
+from lopsided.experiments.verdicts import threshold_ratios
 from lopsided.report import figure_reproduction, write_reproduction
 
 
@@ -60,7 +62,7 @@ def test_the_ninth_figure_keeps_ratio_and_total_decay():
 
 @pytest.mark.parametrize(("name", "counts"), [("fig1", "5000x4,4000x3,3000x3"), ("fig4", "5000x4,3000x2,1000x4")])
 def test_the_first_figures_train_three_networks_on_two_data_sets(name, counts, monkeypatch):
-    monkeypatch.setattr(reproduction, "samples_a_class", lambda *_: np.full(10, 5000))
+    monkeypatch.setattr(plans, "samples_a_class", lambda *_: np.full(10, 5000))
     runs = [point.asked for point in plan(name, "full").points]
     assert {(run.data, run.network) for run in runs} == {
         (data, network) for data in ("fashion-mnist", "cifar10") for network in ("resnet18", "vgg11", "vgg13")
@@ -111,11 +113,11 @@ def test_small_scale_takes_fashion_mnist_where_it_is_and_else_the_digits(monkeyp
             raise ValueError("data is not there")
         return np.full(10, 160)
 
-    monkeypatch.setattr(reproduction, "samples_a_class", only_digits)
+    monkeypatch.setattr(plans, "samples_a_class", only_digits)
     experiment = plan("fig6")
     assert {point.fitted.data for point in experiment.points} == {"digits"}
     assert "500x3,100x7 is carried out as 160x3,32x7" in experiment.lead
-    monkeypatch.setattr(reproduction, "samples_a_class", lambda *_: np.full(10, 6000))
+    monkeypatch.setattr(plans, "samples_a_class", lambda *_: np.full(10, 6000))
     experiment = plan("fig6")
     assert {(point.fitted.data, point.fitted.counts) for point in experiment.points} == {
         ("fashion-mnist", "500x3,100x7")
@@ -190,7 +192,7 @@ def claims(checks):
 
 def test_a_network_at_the_optimum_holds_every_claim(fig5):
     experiment, rows, runs = fig5
-    checks = claims(judge_experiment("fig5", experiment.kind, rows, runs))
+    checks = claims(judge_experiment(experiment, rows, runs)[0])
     assert len(checks) == 9
     assert all(check.holds for check in checks.values())
     assert checks["where the rare classes merge"].found == "from 0.0039 on, not up to 0.003"
@@ -209,7 +211,7 @@ def test_a_merge_at_the_wrong_decay_is_found(fig5):
     experiment, rows, runs = fig5
     early = runs[4].predicted  # the rare classes have merged there
     wrong = [dataclasses.replace(runs[0], measured=early), *runs[1:]]
-    checks = claims(judge_experiment("fig5", experiment.kind, rows, wrong))
+    checks = claims(judge_experiment(experiment, rows, wrong)[0])
     assert not checks["where the rare classes merge"].holds
     assert checks["where the rare classes merge"].found.startswith("at 0.0027, 0.0039")
     assert checks["merged classes as predicted, no others"].found == "8 of 9"
@@ -229,14 +231,14 @@ def test_a_merge_at_the_wrong_decay_is_found(fig5):
 )
 def test_what_differs_is_what_does_not_hold(fig5, change, claim):
     experiment, rows, runs = fig5
-    checks = claims(judge_experiment("fig5", experiment.kind, [{**rows[0], **change}, *rows[1:]], runs))
+    checks = claims(judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs)[0])
     assert [name for name, check in checks.items() if not check.holds] == [claim]
 
 
 def test_an_uncertified_prediction_is_no_target(fig5):
     experiment, rows, runs = fig5
     doubtful = dataclasses.replace(runs[0], certificate={**runs[0].certificate, "status": "stationary"})
-    checks = claims(judge_experiment("fig5", experiment.kind, rows, [doubtful, *runs[1:]]))
+    checks = claims(judge_experiment(experiment, rows, [doubtful, *runs[1:]])[0])
     assert not checks["every prediction is certified"].holds
 
 
@@ -246,7 +248,7 @@ def test_the_judges_of_training_tell_good_from_bad(name):
     pairs = [as_trained(point, experiment) for point in experiment.points[:2]] if experiment.x else None
     pairs = pairs or [as_trained_without_axis(point, experiment) for point in experiment.points[:2]]
     rows, runs = [entry for entry, _ in pairs], [run for _, run in pairs]
-    assert all(check.holds for check in judge_experiment(name, experiment.kind, rows, runs))
+    assert all(check.holds for check in judge_experiment(experiment, rows, runs)[0])
     bad = {"train_accuracy": 0.9, "mean_logits_error": 0.2, "bias_error": 0.5}
     slow = dataclasses.replace(
         runs[0],
@@ -254,7 +256,7 @@ def test_the_judges_of_training_tell_good_from_bad(name):
         history=[{"epoch": 0, "nc1_rank_aware": 5.0}, {"epoch": 9, "nc1_rank_aware": 0.1}],
         measured=lp.Geometry(runs[0].measured.counts, -runs[0].measured.class_means, runs[0].measured.classifier),
     )
-    checks = judge_experiment(name, experiment.kind, [{**rows[0], **bad}, rows[1]], [slow, runs[1]])
+    checks = judge_experiment(experiment, [{**rows[0], **bad}, rows[1]], [slow, runs[1]])[0]
     assert [check.holds for check in checks] == [True, True, False, False, False]
 
 
@@ -267,11 +269,11 @@ def test_the_folder_of_a_figure(name, tmp_path):
     experiment = plan(name, changes={"data": "digits"})
     pairs = [as_trained_without_axis(point, experiment) for point in experiment.points]
     rows, runs = tuple(entry for entry, _ in pairs), tuple(run for _, run in pairs)
-    checks = tuple(judge_experiment(name, experiment.kind, rows, runs))
+    checks = tuple(judge_experiment(experiment, rows, runs)[0])
     result = Reproduction(experiment, rows, runs, checks)
     assert f"{name}: {len(checks)} of {len(checks)} claims hold" in figure_reproduction(result).get_suptitle()
     table = write_reproduction(tmp_path, [result])
     assert {path.name for path in (tmp_path / name).iterdir()} == {"figure.png", "rows.jsonl", "verdict.json"}
     text = table.read_text()
     assert text.count(f"| {name} |") == len(checks)
-    assert "| figure | claim | predicted | measured | holds? |" in text
+    assert "| experiment | claim | predicted | measured | holds? |" in text

@@ -21,7 +21,13 @@ from lopsided.cli.settings import (
 
 @takes_settings
 def reproduce(
-    figure: Annotated[str, typer.Argument(metavar="FIGURE", help="fig1 … fig9, several with commas, or all.")],
+    figure: Annotated[
+        str,
+        typer.Argument(
+            metavar="FIGURE",
+            help="fig1 … fig9 or all of them; what the paper leaves open by its name, or next; several with commas.",
+        ),
+    ],
     scale: Annotated[
         str, typer.Option(metavar="NAME", help="small: minutes a run on one core; full: as in the paper.")
     ] = "small",
@@ -35,7 +41,7 @@ def reproduce(
     changes: Any = None,
     as_json: Json = False,
 ) -> None:
-    """Carry out the experiments of Hong & Ling (2024) again, and judge them.
+    """Carry out the experiments of Hong & Ling (2024) again, and those that they leave open, and judge them.
 
     Networks are trained on Fashion-MNIST, or on the embedded digits where that is not to be had. What was interrupted
     goes on where it stopped. Exits with 1 where a claim does not hold.
@@ -45,11 +51,12 @@ def reproduce(
     lopsided reproduce fig5 --scale small --output lopsided-reproduce
     """
     from lopsided.experiments.checks import all_hold
-    from lopsided.experiments.reproduction import FIGURES
+    from lopsided.experiments.plans import FIGURES, NEXT
     from lopsided.experiments.reproduction import reproduce as carry_out
     from lopsided.report import checks_table, write_reproduction
 
-    names = list(FIGURES) if figure == "all" else figure.split(",")
+    together = {"all": FIGURES, "next": NEXT}
+    names = list(dict.fromkeys(name for part in figure.split(",") for name in together.get(part, (part,))))
     with runs_progress("runs") as progress:
         results = carry_out(
             names,
@@ -71,7 +78,11 @@ def reproduce(
                 "verdicts": str(table),
                 "checks": [check.to_dict() for check in checks],
                 "figures": {
-                    result.experiment.name: {"lead": result.experiment.lead, "rows": list(result.rows)}
+                    result.experiment.name: {
+                        "lead": result.experiment.lead,
+                        "notes": list(result.notes),
+                        "rows": list(result.rows),
+                    }
                     for result in results
                 },
             }
@@ -80,7 +91,7 @@ def reproduce(
         terminal = console()
         for result in results:
             terminal.print(f"{result.experiment.name}: {result.experiment.title}", style="bold", markup=False)
-            terminal.print(result.experiment.lead, markup=False)
+            terminal.print(" ".join([result.experiment.lead, *result.notes]), markup=False)
         terminal.print()
         terminal.print(checks_table(checks))
         terminal.print(f"{sum(check.holds for check in checks)} of {len(checks)} claims hold.", style="bold")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+#: Largest relative error of mean logits that counts as agreement.
+LARGEST_ERROR = 0.1
 #: More classes than this are counted, not listed.
 _LISTED = 12
 
@@ -63,6 +66,25 @@ def name_groups(merged: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         more = f"=… ({len(group)} classes)" if len(group) > _LISTED else ""
         texts.append("=".join(shown) + more)
     return "; ".join(texts)
+
+
+def share(flags: Iterable[bool]) -> str:
+    """How many of some flags are set, in words.
+
+    Examples
+    --------
+    >>> share([True, False, True])
+    '2 of 3'
+    """
+    listed = list(flags)
+    return f"{sum(listed)} of {len(listed)}"
+
+
+def errors_check(name: str, words: str, errors: Sequence[float | None], bound: float) -> Check:
+    """Whether relative errors are all within a bound; what could not be computed is not."""
+    known = [math.inf if error is None else error for error in errors]
+    found = f"{100 * max(known):.3g} % off at most, {100 * sorted(known)[len(known) // 2]:.3g} % in the middle"
+    return Check(name, f"{words} as predicted", f"at most {100 * bound:g} % off", found, max(known) <= bound)
 
 
 def all_hold(checks: Iterable[Check]) -> bool:

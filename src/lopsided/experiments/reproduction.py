@@ -1,96 +1,23 @@
-"""The nine figures of Hong & Ling (JMLR 2024) as experiments: stated in files, fitted to the data, carried out."""
+"""Experiments carried out and judged: the nine figures of Hong & Ling (JMLR 2024), and what they leave open."""
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lopsided.counts import format_counts
 from lopsided.experiments.checks import Check
-from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import RunProgress
-from lopsided.experiments.grids import GRID, expand
+from lopsided.experiments.judging import judge_experiment
+from lopsided.experiments.plans import Experiment, plan
 from lopsided.experiments.record import Run
-from lopsided.experiments.sweep import SweepProgress, run_sweep, samples_a_class
-from lopsided.experiments.verdicts import judge_experiment
-
-#: The figures, in the paper's order.
-FIGURES = tuple(f"fig{number}" for number in range(1, 10))
-SCALES = ("small", "full")
-#: The settings of ``small`` where its data set is not on this machine.
-_EMBEDDED = "embedded"
-_ABOUT = ("title", "kind", "x")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run of an experiment.
-
-    Attributes
-    ----------
-    asked : Configuration
-        With the paper's counts and decays.
-    fitted : Configuration
-        As it is carried out: with fewer samples the decays are larger, and the optimum is the same.
-    """
-
-    asked: Configuration
-    fitted: Configuration
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A figure of the paper, planned for a scale and the data at hand.
-
-    Attributes
-    ----------
-    name, title : str
-        ``fig5``, and what is varied or watched.
-    kind : {"axis", "nc1", "mean_logits"}
-        What is drawn and judged: measures along an axis, NC1 over training, errors of the mean logits.
-    x : {"lambda_z", "n_a"} or None
-        The axis, in the paper's units.
-    scale : str
-        ``small`` or ``full``.
-    points : tuple of Point
-        The runs, in the order of the file.
-    """
-
-    name: str
-    title: str
-    kind: str
-    x: str | None
-    scale: str
-    points: tuple[Point, ...]
-
-    def position(self, point: Point) -> float:
-        """Where a run stands on the axis."""
-        return float(point.asked.model.lambda_z if self.x == "lambda_z" else point.asked.model.counts.max())
-
-    @property
-    def lead(self) -> str:
-        """What was done, in a sentence or two."""
-        first = self.points[0]
-        text = f"{len(self.points)} runs of {first.fitted.network} on {first.fitted.data}, {self.scale} scale."
-        scaled = [point for point in self.points if point.asked.counts != point.fitted.counts]
-        if scaled:
-            text += (
-                f" Counts are scaled down by a factor c and decays up by 1/√c, which leaves the optimum as it is:"
-                f" {scaled[0].asked.counts} is carried out as {scaled[0].fitted.counts}."
-            )
-        return text
+from lopsided.experiments.sweep import SweepProgress, run_sweep
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A figure carried out.
+    """An experiment carried out.
 
     Attributes
     ----------
@@ -102,117 +29,15 @@ class Reproduction:
         One a point.
     checks : tuple of Check
         Claim by claim, predicted and found.
+    notes : tuple of str
+        What else was found, in sentences.
     """
 
     experiment: Experiment
     rows: tuple[dict[str, Any], ...]
     runs: tuple[Run, ...]
     checks: tuple[Check, ...]
-
-
-def plan(
-    name: str,
-    scale: str = "small",
-    *,
-    data_folder: str | Path | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> Experiment:
-    """Plan a figure for a scale and the data at hand.
-
-    Parameters
-    ----------
-    name : str
-        One of :data:`FIGURES`.
-    scale : {"small", "full"}
-        Minutes a run on one core; or the paper's own networks, epochs and numbers of samples.
-    data_folder : str or Path, optional
-        Where the files of the data set are.
-    changes : mapping, optional
-        Settings that replace those of the files.
-
-    Returns
-    -------
-    Experiment
-
-    Raises
-    ------
-    ValueError
-        If there is no such figure or scale, a change breaks its rule, or the data are missing at full scale.
-
-    Examples
-    --------
-    >>> experiment = plan("fig5", changes={"data": "digits"})
-    >>> point = experiment.points[0]
-    >>> point.asked.counts, point.fitted.counts, round(point.fitted.lambda_z / point.asked.lambda_z, 4)
-    ('500x5,100x5', '155x5,31x5', 1.7961)
-    """
-    if name not in FIGURES:
-        raise ValueError(f"figure must be one of: {', '.join(FIGURES)}; got {name!r}")
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of: {', '.join(SCALES)}; got {scale!r}")
-    changes = dict(changes or {})
-    figure, scales = _read(name), _read("scales")
-    settings = "full" if scale == "full" else _small_settings(scales, data_folder, changes)
-    shared = {key: value for key, value in figure.items() if key not in (*_ABOUT, *scales, GRID)}
-    own = figure.get(settings, {})
-    base = {**scales[settings], **shared, **{key: value for key, value in own.items() if key != GRID}}
-    most = base.pop("most_samples", None)
-    stated = figure.get(GRID, {})
-    grids = [{**grid, **own.get(GRID, {})} for grid in (stated if isinstance(stated, list) else [stated])]
-    runs = expand({**base, GRID: grids}, changes)
-    available = {run.data: samples_a_class(run.data, data_folder, run.image_size) for run in runs}
-    points = tuple(Point(run, run if scale == "full" else fit(run, available[run.data], most)) for run in runs)
-    return Experiment(name, figure["title"], figure["kind"], figure.get("x"), scale, points)
-
-
-def fit(
-    configuration: Configuration, available: Sequence[int] | np.ndarray[Any, Any], most: int | None
-) -> Configuration:
-    """The same optimum with fewer samples: counts times c, decays over √c, for the largest c ≤ 1 that keeps them whole.
-
-    Mean logits, bias and thresholds relative to the decay are left exactly as they are; see docs/theory.md.
-
-    Parameters
-    ----------
-    configuration : Configuration
-    available : (K,) sequence of int
-        Samples in each class.
-    most : int, optional
-        Largest number of samples in all.
-
-    Returns
-    -------
-    Configuration
-
-    Raises
-    ------
-    ValueError
-        If no c does it.
-
-    Examples
-    --------
-    >>> run = Configuration(data="digits", counts="500x5,100x5", lambda_z=0.003)
-    >>> small = fit(run, [150] * 10, most=None)
-    >>> small.counts, round(small.lambda_z, 6)
-    ('150x5,30x5', 0.005477)
-    """
-    counts = configuration.model.counts
-    divisor = math.gcd(*counts.tolist())
-    shares = counts // divisor
-    times = min(divisor, int(np.min(np.asarray(available)[: len(shares)] // shares)))
-    if most is not None:
-        times = min(times, most // int(shares.sum()))
-    if times < 1:
-        raise ValueError(
-            f"counts must be in ratios that few samples can keep; {configuration.counts} needs at least"
-            f" {format_counts(shares)} of {configuration.data}, which has {np.asarray(available).min()} in a class;"
-            f" got at most {most} in all; choose other data"
-        )
-    raised = math.sqrt(divisor / times)
-    names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
-    return configuration.replace(
-        counts=format_counts(times * shares), **{name: raised * getattr(configuration, name) for name in names}
-    )
+    notes: tuple[str, ...] = ()
 
 
 def reproduce(
@@ -228,26 +53,26 @@ def reproduce(
     progress: SweepProgress | None = None,
     epoch_progress: RunProgress | None = None,
 ) -> list[Reproduction]:
-    """Carry out figures of the paper and judge them; a run that two figures share is done once.
+    """Carry out experiments and judge them; a run that two of them share is done once.
 
     Parameters
     ----------
     names : sequence of str
-        Of :data:`FIGURES`.
+        Of :data:`lopsided.experiments.plans.EXPERIMENTS`.
     output, jobs, scheduler, data_folder, accelerator, progress, epoch_progress
         Of :func:`lopsided.experiments.sweep.run_sweep`.
     scale, changes
-        Of :func:`plan`.
+        Of :func:`lopsided.experiments.plans.plan`.
 
     Returns
     -------
     list of Reproduction
-        One a figure.
+        One an experiment.
 
     Raises
     ------
     ValueError, OSError
-        As :func:`plan` and :func:`lopsided.experiments.sweep.run_sweep` do.
+        As :func:`lopsided.experiments.plans.plan` and :func:`lopsided.experiments.sweep.run_sweep` do.
     """
     experiments = [plan(name, scale, data_folder=data_folder, changes=changes) for name in names]
     configurations = list(dict.fromkeys(point.fitted for entry in experiments for point in entry.points))
@@ -273,21 +98,5 @@ def _judged(experiment: Experiment, found: Mapping[str, tuple[dict[str, Any], Ru
         x = experiment.position(point) if experiment.x else None
         rows.append({"figure": experiment.name, "scale": experiment.scale, "x": x, **asked, **row})
         runs.append(run)
-    checks = judge_experiment(experiment.name, experiment.kind, rows, runs)
-    return Reproduction(experiment, tuple(rows), tuple(runs), tuple(checks))
-
-
-def _small_settings(scales: Mapping[str, Any], data_folder: str | Path | None, changes: Mapping[str, Any]) -> str:
-    """The table of settings for the data set asked for, or else for what is on this machine."""
-    if "data" in changes:
-        return _EMBEDDED if changes["data"] == scales[_EMBEDDED]["data"] else "small"
-    try:
-        samples_a_class(scales["small"]["data"], data_folder)
-    except ValueError:
-        return _EMBEDDED
-    return "small"
-
-
-def _read(name: str) -> dict[str, Any]:
-    text = (files("lopsided.experiments") / "figures" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    checks, notes = judge_experiment(experiment, rows, runs)
+    return Reproduction(experiment, tuple(rows), tuple(runs), tuple(checks), tuple(notes))

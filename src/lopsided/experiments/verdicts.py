@@ -4,60 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lopsided.comparison import COLLAPSED_NC1
-from lopsided.experiments.checks import Check
+from lopsided.experiments.checks import LARGEST_ERROR, Check, errors_check, share
 from lopsided.experiments.record import Run
 from lopsided.problem import UFM
 
-#: Largest difference of a cosine or a spread, and largest relative error of mean logits, that counts as agreement.
-LARGEST_DIFFERENCE, LARGEST_ERROR = 0.1, 0.1
-#: The same for the bias, of which the paper reports about so much.
+#: Largest difference of a cosine or a spread that counts as agreement.
+LARGEST_DIFFERENCE = 0.1
+#: Largest relative error of the bias that does, of which the paper reports about so much.
 LARGEST_BIAS_ERROR = 0.2
 #: What NC1 must fall by in training, beside ending below :data:`lopsided.comparison.COLLAPSED_NC1`.
 FALL = 100.0
 
 Row = dict[str, Any]
-
-
-def judge_experiment(name: str, kind: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
-    """Judge the runs of an experiment against the certified optimum.
-
-    Parameters
-    ----------
-    name : str
-        Of the figure.
-    kind : {"axis", "nc1", "mean_logits"}
-        Which claims are made; see :class:`lopsided.experiments.reproduction.Experiment`.
-    rows, runs : sequences of dict and Run
-        One a point.
-
-    Returns
-    -------
-    list of Check
-        The first two are of every experiment: predictions certified, and no run diverged or stuck.
-    """
-    certified = [run.certificate["status"] == "optimal" for run in runs]
-    gap = max(run.certificate["gap"] for run in runs)
-    checks = [
-        Check(
-            name,
-            "every prediction is certified",
-            "all optimal",
-            f"{_share(certified)}, gap ≤ {gap:.1g}",
-            all(certified),
-        ),
-        _sound(name, rows),
-    ]
-    claims: dict[str, Callable[[str, Sequence[Row], Sequence[Run]], list[Check]]] = {
-        "axis": _judge_axis,
-        "nc1": _judge_collapse,
-        "mean_logits": _judge_mean_logits,
-    }
-    return checks + claims[kind](name, rows, runs)
 
 
 def threshold_ratios(row: Row) -> dict[str, float]:
@@ -76,7 +38,8 @@ def threshold_ratios(row: Row) -> dict[str, float]:
     return {group: model.lambda_z / decay for group, decay in decays.items()}
 
 
-def _judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+    """Measures along an axis: where classes merge, ranks, cosines, spreads, mean logits."""
     judged = [(row, run) for row, run in zip(rows, runs, strict=True) if not row["near_threshold"]]
     if not judged:
         return [Check(name, "runs away from the thresholds", "at least one", "none", False)]
@@ -90,10 +53,10 @@ def _judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Che
             checks.append(Check(name, f"where {words}", target, found, predicted == measured))
     same = [run.comparison.same_merged for _, run in judged]
     checks.append(
-        Check(name, "merged classes as predicted, no others", _share([True] * len(same)), _share(same), all(same))
+        Check(name, "merged classes as predicted, no others", share([True] * len(same)), share(same), all(same))
     )
     ranks = [run.comparison.same_rank for _, run in judged]
-    checks.append(Check(name, "rank as predicted", _share([True] * len(ranks)), _share(ranks), all(ranks)))
+    checks.append(Check(name, "rank as predicted", share([True] * len(ranks)), share(ranks), all(ranks)))
     for quantity, words in (
         ("rare_cosine", "cosine between rare classes"),
         ("minority_spread", "spread of rare classes"),
@@ -101,11 +64,12 @@ def _judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Che
         checks.append(_difference(name, quantity, words, [row for row, _ in judged]))
     left = [row for row, run in judged if run.predicted.rank > 0]
     if left:
-        checks.append(_errors(name, "mean logits", "mean_logits_error", LARGEST_ERROR, left))
+        checks.append(errors_check(name, "mean logits", [row["mean_logits_error"] for row in left], LARGEST_ERROR))
     return checks
 
 
-def _judge_collapse(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_collapse(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+    """Samples of a class that come together in training."""
     ends = [run.measures["nc1_rank_aware"] for run in runs]
     highest = max(math.inf if value is None else value for value in ends)
     target, found = f"log NC1 below {math.log(COLLAPSED_NC1):.1f}", f"at most {math.log(highest):.1f}"
@@ -125,26 +89,14 @@ def _judge_collapse(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list
     ]
 
 
-def _judge_mean_logits(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_mean_logits(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+    """Mean logits and bias at the end of training."""
     ordered = [_own_logits_ordered(run) for run in runs]
     return [
-        _errors(name, "mean logits", "mean_logits_error", LARGEST_ERROR, rows),
-        _errors(name, "bias", "bias_error", LARGEST_BIAS_ERROR, rows),
-        Check(name, "own logits rise with the count", _share([True] * len(runs)), _share(ordered), all(ordered)),
+        errors_check(name, "mean logits", [row["mean_logits_error"] for row in rows], LARGEST_ERROR),
+        errors_check(name, "bias", [row["bias_error"] for row in rows], LARGEST_BIAS_ERROR),
+        Check(name, "own logits rise with the count", share([True] * len(runs)), share(ordered), all(ordered)),
     ]
-
-
-def _sound(name: str, rows: Sequence[Row]) -> Check:
-    """No run diverged, and none stuck at a rank below the optimum's."""
-    states = [_state(row) for row in rows]
-    told = ", ".join(f"{number} {state}" for state, number in sorted(Counter(filter(None, states)).items()))
-    return Check(name, "no run diverges or sticks", f"0 of {len(rows)}", told or f"0 of {len(rows)}", not told)
-
-
-def _state(row: Row) -> str:
-    if row["outcome"] == "diverged":
-        return "diverged"
-    return "stuck at too low a rank" if "rank-deficient" in row["findings"] else ""
 
 
 def _difference(name: str, quantity: str, words: str, rows: Sequence[Row]) -> Check:
@@ -158,12 +110,6 @@ def _difference(name: str, quantity: str, words: str, rows: Sequence[Row]) -> Ch
     return Check(
         name, f"{words} as predicted", f"at most {LARGEST_DIFFERENCE:g} off", text, worst <= LARGEST_DIFFERENCE
     )
-
-
-def _errors(name: str, words: str, quantity: str, bound: float, rows: Sequence[Row]) -> Check:
-    errors = [math.inf if row[quantity] is None else row[quantity] for row in rows]
-    found = f"{100 * max(errors):.3g} % off at most, {100 * sorted(errors)[len(errors) // 2]:.3g} % in the middle"
-    return Check(name, f"{words} as predicted", f"at most {100 * bound:g} % off", found, max(errors) <= bound)
 
 
 def _is_merged(merged: Sequence[Sequence[int]], group: str, run: Run) -> bool:
@@ -206,8 +152,3 @@ def _own_logits_ordered(run: Run) -> bool:
     own, counts = run.measured.mean_logits.diagonal(), run.predicted.counts
     means = [float(own[counts == count].mean()) for count in sorted(set(counts.tolist()))]
     return all(low < high for low, high in itertools.pairwise(means))
-
-
-def _share(flags: Iterable[bool]) -> str:
-    listed = list(flags)
-    return f"{sum(listed)} of {len(listed)}"

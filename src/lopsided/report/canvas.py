@@ -44,6 +44,14 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def tidy(axes: Axes, label: str) -> None:
+    """Give axes a name below, a faint grid, small ticks, and no frame."""
+    axes.set_xlabel(symbols(label), fontsize=9)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def to_png(figure: Figure, dpi: int = 110) -> bytes:
     """Draw a figure as PNG.
 

@@ -1,4 +1,4 @@
-"""Figures of the paper carried out again: one drawing each, and a folder with rows, drawings and verdicts."""
+"""Experiments carried out: one drawing each, and a folder with rows, drawings and verdicts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lopsided.comparison import COLLAPSED_NC1
-from lopsided.experiments.checks import Check, all_hold
+from lopsided.experiments.checks import LARGEST_ERROR, Check, all_hold
 from lopsided.experiments.files import writable_folder, write_atomically
 from lopsided.experiments.reproduction import Reproduction
-from lopsided.experiments.verdicts import LARGEST_BIAS_ERROR, LARGEST_ERROR, threshold_ratios
-from lopsided.report.canvas import PALETTE, new_figure, symbols, to_png
+from lopsided.experiments.verdicts import LARGEST_BIAS_ERROR, threshold_ratios
+from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy, to_png
+from lopsided.report.next_experiments import draw_generalisation, draw_groups
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Quantities along an axis: column, title.
@@ -29,11 +29,11 @@ _ALONG = (
 )
 _AXES = {"lambda_z": "decay λ_z", "n_a": "samples in each common class"}
 #: Header of the table of verdicts.
-HEADER = ("figure", "claim", "predicted", "measured", "holds?")
+HEADER = ("experiment", "claim", "predicted", "measured", "holds?")
 
 
 def figure_reproduction(result: Reproduction) -> Figure:
-    """Draw a figure of the paper: what was measured, beside the certified optimum.
+    """Draw an experiment: what was measured, beside what was predicted.
 
     Parameters
     ----------
@@ -43,10 +43,9 @@ def figure_reproduction(result: Reproduction) -> Figure:
     -------
     matplotlib.figure.Figure
         Along an axis: cosine, spread and rank, thresholds dotted. Over training: NC1. Else the errors of mean logits
-        and bias, a point a run.
+        and bias, a point a run. Of groups: their errors. Test accuracy against what was predicted of it.
     """
-    draw = {"axis": _draw_axis, "nc1": _draw_collapse, "mean_logits": _draw_errors}[result.experiment.kind]
-    figure = draw(result)
+    figure = _DRAWINGS[result.experiment.kind](result)
     holds = sum(check.holds for check in result.checks)
     story = f"{result.experiment.name}: {holds} of {len(result.checks)} claims hold"
     figure.suptitle(symbols(f"{story}. {result.experiment.title}"), fontsize=11)
@@ -86,6 +85,7 @@ def write_reproduction(folder: str | Path, results: Sequence[Reproduction]) -> P
             "lead": result.experiment.lead,
             "holds": all_hold(result.checks),
             "checks": [check.to_dict() for check in result.checks],
+            "notes": list(result.notes),
         }
         write_atomically(own / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     return write_atomically(root / "verdicts.md", verdicts_markdown(results))
@@ -93,13 +93,14 @@ def write_reproduction(folder: str | Path, results: Sequence[Reproduction]) -> P
 
 def verdicts_markdown(results: Sequence[Reproduction]) -> str:
     """The table of all claims, as Markdown, with what was done and by which version."""
-    lines = ["# The paper's figures again", ""]
+    lines = ["# Experiments, predicted and measured", ""]
     for result in results:
         row = result.rows[0]
         made = f"lopsided {row['version_lopsided']}, commit {row['commit'] or 'unknown'}, torch {row['version_torch']}"
         lines.append(
             f"- **{result.experiment.name}**, {result.experiment.title}: {result.experiment.lead} Made by {made}."
         )
+        lines += [f"  {note}" for note in result.notes]
     lines += ["", _line(HEADER), _line(["---"] * len(HEADER))]
     lines += [_line(cells(check)) for result in results for check in result.checks]
     return "\n".join(lines) + "\n"
@@ -130,7 +131,7 @@ def _draw_axis(result: Reproduction) -> Figure:
         for place in thresholds:
             axes.axvline(place, color="#808080", linewidth=0.9, linestyle=":")
         axes.set_title(title, fontsize=10)
-        _tidy(axes, _AXES[result.experiment.x or "n_a"])
+        tidy(axes, _AXES[result.experiment.x or "n_a"])
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
 
@@ -146,7 +147,7 @@ def _draw_collapse(result: Reproduction) -> Figure:
     axes.axhline(COLLAPSED_NC1, color="#808080", linewidth=0.9, linestyle=":")
     axes.set_yscale("log")
     axes.set_ylabel("NC1 in the directions that are left", fontsize=9)
-    _tidy(axes, "epoch")
+    tidy(axes, "epoch")
     axes.legend(fontsize=8, frameon=False)
     return figure
 
@@ -161,15 +162,8 @@ def _draw_errors(result: Reproduction) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xticks(range(len(labels)), labels)
         axes.set_title(f"{title}: relative error", fontsize=10)
-        _tidy(axes, "")
+        tidy(axes, "")
     return figure
-
-
-def _tidy(axes: Axes, label: str) -> None:
-    axes.set_xlabel(symbols(label), fontsize=9)
-    axes.grid(color="#E5E5E5", linewidth=0.6)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _crossings(rows: Sequence[dict[str, Any]]) -> list[float]:
@@ -181,3 +175,13 @@ def _crossings(rows: Sequence[dict[str, Any]]) -> list[float]:
             if before * after < 0:
                 places.append(float(np.exp(left - before * (right - left) / (after - before))))
     return places
+
+
+#: How each kind of experiment is drawn.
+_DRAWINGS = {
+    "axis": _draw_axis,
+    "nc1": _draw_collapse,
+    "mean_logits": _draw_errors,
+    "groups": draw_groups,
+    "generalisation": draw_generalisation,
+}

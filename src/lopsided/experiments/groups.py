@@ -1,0 +1,101 @@
+"""Runs in groups: whether each group ends where it is predicted to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from lopsided.experiments.checks import LARGEST_ERROR, Check, errors_check, share
+from lopsided.experiments.configuration import Configuration
+from lopsided.experiments.record import Run
+
+Row = dict[str, Any]
+
+#: A class whose own logit leads or trails by less than this, in nats, may be told either way by a network.
+LEAST_LEAD = 0.1
+
+_DEFAULTS = {entry.name: entry.default for entry in fields(Configuration)}
+
+
+def group_label(row: Mapping[str, Any], by: Sequence[str]) -> str:
+    """What sets the runs of a group apart, in words: the settings of ``by`` that are not at their defaults.
+
+    Examples
+    --------
+    >>> group_label({"initialisation": "he"}, ["initialisation"])
+    'he'
+    >>> group_label({"loss": "cross-entropy", "weights": [1, 1, 2.236068], "gamma": None}, ["loss", "weights", "gamma"])
+    'weights 1x2,2.236'
+    >>> group_label({"loss": "focal", "weights": None, "gamma": 2.0}, ["loss", "weights", "gamma"])
+    'focal, gamma 2'
+    """
+    if len(by) == 1:
+        return _text(row[by[0]])
+    kept = [name for name in by if row[name] is not None and row[name] != _DEFAULTS[name]]
+    return ", ".join(_text(row[name]) if name == "loss" else f"{name} {_text(row[name])}" for name in kept) or "plain"
+
+
+def grouped(rows: Sequence[Row], by: Sequence[str]) -> dict[str, list[int]]:
+    """Indices of the rows of each group, in order of appearance."""
+    found: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        found.setdefault(group_label(row, by), []).append(index)
+    return found
+
+
+def judge_groups(name: str, by: Sequence[str], rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+    """Judge every group of runs against what is predicted for each run.
+
+    Runs near a threshold are not judged for their merges.
+
+    Returns
+    -------
+    list of Check
+        Up to four a group: merged classes, rank, classes told apart, mean logits where any are left.
+    """
+    checks = []
+    for label, members in grouped(rows, by).items():
+        judged = [(rows[index], runs[index]) for index in members if not rows[index]["near_threshold"]]
+        claims = {
+            "merged classes as predicted": [run.comparison.same_merged for _, run in judged],
+            "rank as predicted": [run.comparison.same_rank for _, run in judged],
+            "classes told apart as predicted": [told_as_predicted(row, run) for row, run in judged],
+        }
+        for claim, flags in claims.items():
+            target, found = share([True] * len(flags)), share(flags)
+            checks.append(Check(name, f"{label}: {claim}", target, found, bool(flags) and all(flags)))
+        errors = [row["mean_logits_error"] for row, run in judged if run.predicted.rank > 0]
+        if errors:
+            checks.append(errors_check(name, f"{label}: mean logits", errors, LARGEST_ERROR))
+    return checks
+
+
+def predicted_lead(run: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(K,) by how much the own logit leads the next one in what is predicted, bias included, in nats."""
+    logits = run.predicted.mean_logits + run.predicted.bias
+    own = np.diagonal(logits).copy()
+    np.fill_diagonal(others := logits.copy(), -np.inf)
+    lead: np.ndarray[Any, np.dtype[np.float64]] = own - others.max(axis=1)
+    return lead
+
+
+def told_as_predicted(row: Row, run: Run) -> bool:
+    """Whether the training samples of each class are classified right where its own logit is to lead, and wrong else.
+
+    A class whose lead is within :data:`LEAST_LEAD` of zero is passed over: all that have merged with their rivals are.
+    """
+    lead = predicted_lead(run)
+    accuracy = np.array(row["class_accuracy"], dtype=np.float64)
+    clear = np.abs(lead) > LEAST_LEAD
+    return bool(((accuracy > 0.5) == (lead > 0))[clear].all())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        runs = [(entry, len(list(same))) for entry, same in itertools.groupby(value)]
+        return ",".join(f"{entry:.4g}" + (f"x{number}" if number > 1 else "") for entry, number in runs)
+    return f"{value:g}" if isinstance(value, float) else str(value)

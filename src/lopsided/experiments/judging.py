@@ -1,0 +1,71 @@
+"""From the runs of an experiment to claims with verdicts: those of all experiments, and those of each kind."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lopsided.experiments.checks import Check, share
+from lopsided.experiments.generalisation import judge_generalisation
+from lopsided.experiments.groups import judge_groups
+from lopsided.experiments.plans import Experiment
+from lopsided.experiments.record import Run
+from lopsided.experiments.verdicts import judge_axis, judge_collapse, judge_mean_logits
+
+Row = dict[str, Any]
+#: What the judge of a kind returns: claims with verdicts, and sentences on what else was found.
+Judged = tuple[list[Check], list[str]]
+
+#: The judge of each kind of experiment.
+KINDS: dict[str, Callable[[Experiment, Sequence[Row], Sequence[Run]], Judged]] = {
+    "axis": lambda experiment, rows, runs: (judge_axis(experiment.name, rows, runs), []),
+    "nc1": lambda experiment, rows, runs: (judge_collapse(experiment.name, rows, runs), []),
+    "mean_logits": lambda experiment, rows, runs: (judge_mean_logits(experiment.name, rows, runs), []),
+    "groups": lambda experiment, rows, runs: (judge_groups(experiment.name, experiment.by, rows, runs), []),
+    "generalisation": lambda experiment, rows, runs: judge_generalisation(
+        experiment.name, [point.fitted for point in experiment.points], rows
+    ),
+}
+
+
+def judge_experiment(experiment: Experiment, rows: Sequence[Row], runs: Sequence[Run]) -> Judged:
+    """Judge the runs of an experiment against what was predicted for each.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    rows, runs : sequences of dict and Run
+        One a point.
+
+    Returns
+    -------
+    checks : list of Check
+        The first two are of every experiment: predictions certified, and no run diverged or stuck.
+    notes : list of str
+        What else was found, in sentences.
+    """
+    checks, notes = KINDS[experiment.kind](experiment, rows, runs)
+    return [_certified(experiment.name, runs), _sound(experiment.name, rows), *checks], notes
+
+
+def _certified(name: str, runs: Sequence[Run]) -> Check:
+    """Every prediction has its gap."""
+    certified = [run.certificate["status"] == "optimal" for run in runs]
+    gaps = [run.certificate["gap"] for run in runs if run.certificate["gap"] is not None]
+    found = f"{share(certified)}, gap ≤ {max(gaps, default=math.nan):.1g}"
+    return Check(name, "every prediction is certified", "all optimal", found, all(certified))
+
+
+def _sound(name: str, rows: Sequence[Row]) -> Check:
+    """No run diverged, and none stuck at a rank below the optimum's."""
+    states = [_state(row) for row in rows]
+    told = ", ".join(f"{number} {state}" for state, number in sorted(Counter(filter(None, states)).items()))
+    return Check(name, "no run diverges or sticks", f"0 of {len(rows)}", told or f"0 of {len(rows)}", not told)
+
+
+def _state(row: Row) -> str:
+    if row["outcome"] == "diverged":
+        return "diverged"
+    return "stuck at too low a rank" if "rank-deficient" in row["findings"] else ""

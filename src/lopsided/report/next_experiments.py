@@ -1,0 +1,65 @@
+"""Drawings of the experiments that the paper leaves open: groups of runs, and test accuracy against predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lopsided.experiments.checks import LARGEST_ERROR
+from lopsided.experiments.generalisation import PREDICTORS, class_table, rank_correlation
+from lopsided.experiments.groups import grouped
+from lopsided.experiments.reproduction import Reproduction
+from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_groups(result: Reproduction) -> Figure:
+    """Rank, predicted and measured, and the error of the mean logits, a line of points for each group."""
+    groups = grouped(result.rows, result.experiment.by)
+    figure = new_figure(11.4, 1.6 + 0.42 * len(groups))
+    ranks, errors = figure.subplots(1, 2, sharey=True)
+    for place, members in enumerate(groups.values()):
+        rows = [result.rows[index] for index in members]
+        decays = sorted({row["lambda_z"] for row in rows})
+        for row in rows:
+            height = place + 0.6 * (decays.index(row["lambda_z"]) + 0.5) / len(decays) - 0.3
+            ranks.plot(row["predicted_rank"], height, "s", mfc="none", markersize=8, color=PALETTE[0])
+            ranks.plot(row["rank"], height, "o", markersize=4.5, color=PALETTE[1])
+            if row["mean_logits_error"] is not None:
+                errors.plot(row["mean_logits_error"], height, "o", markersize=4.5, color=PALETTE[1])
+    ranks.set_yticks(range(len(groups)), [symbols(label) for label in groups], fontsize=8)
+    ranks.invert_yaxis()
+    errors.axvline(LARGEST_ERROR, color="#808080", linewidth=0.9, linestyle=":")
+    errors.set_xlim(left=0)
+    tidy(ranks, "rank of the mean logits: predicted □, measured •; the weakest decay of a group on top")
+    tidy(errors, "relative error of the mean logits")
+    return figure
+
+
+def draw_generalisation(result: Reproduction) -> Figure:
+    """Test accuracy of each class of each run against what was predicted for the class."""
+    table = class_table([point.fitted for point in result.experiment.points], result.rows)
+    figure = new_figure(12.6, 4.0)
+    known = ~np.isnan(table.accuracy)
+    for axes, (quantity, words) in zip(
+        figure.subplots(1, len(PREDICTORS), sharey=True), PREDICTORS.items(), strict=True
+    ):
+        values = table.predicted[quantity]
+        for lost, colour, label in (
+            (False, PALETTE[0], "predicted kept or fading"),
+            (True, PALETTE[1], "predicted lost"),
+        ):
+            chosen = known & (table.lost == lost)
+            axes.plot(values[chosen], table.accuracy[chosen], "o", markersize=3, alpha=0.6, color=colour, label=label)
+        if quantity == "margin":
+            axes.set_xscale("log")
+        correlation = rank_correlation(values[known], table.accuracy[known])
+        axes.set_title(f"rank correlation {correlation:.2f}", fontsize=10)
+        tidy(axes, words)
+        if quantity == "margin":
+            axes.set_ylabel("test accuracy of a class", fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
