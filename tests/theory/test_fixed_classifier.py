@@ -292,3 +292,12 @@ def test_the_closed_form_is_for_its_own_problem(model):
         simplex_gaps(model)
     with pytest.raises(ValueError, match=r"^scale must be a finite number above 0; got 0$"):
         simplex_gaps(lp.UFM(COUNTS, 0.01, bias=False), scale=0)
+
+
+def test_rows_at_unequal_angles_may_leave_a_class_outvoted():
+    """Unit rows at 0, 0.2 and −0.4 radians, without a bias: apart, but the first class's samples go to the second."""
+    angles = np.array([0.0, 0.2, -0.4])
+    model = lp.UFM("9,9,9", lambda_w=1.0, lambda_h=1.0, bias=False)
+    found = fixed_classifier_optimum(model, np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    assert found.status == "optimal"
+    assert found.geometry.mean_logits.argmax(axis=1).tolist() == [1, 1, 2]
