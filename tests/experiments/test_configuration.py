@@ -78,6 +78,24 @@ def test_the_loss_and_the_features_reach_the_prediction():
     assert configure(BASE).stated_loss is None
 
 
+@pytest.mark.parametrize("strategy", ["all", "150x10", [150] * 10, "5:150,6:150,7:150,8:150,9:150"])
+def test_resampled_data_reach_the_prediction(strategy):
+    run = configure({**BASE, "sampling_strategy": strategy})
+    assert run.model.counts.tolist() == [150] * 10
+    assert configure({**BASE, "sampling_strategy": strategy, "penalised": "appearance"}).model.counts.max() == 150
+    once = configure({**BASE, "sampling_strategy": strategy, "penalised": "sample"})
+    assert once.model.counts.tolist() == lp.parse_counts(run.counts).tolist() == [150] * 5 + [30] * 5
+    assert once.model.loss.weights == (1.0,) * 5 + (5.0,) * 5
+    assert once.decays == run.decays == configure(BASE).decays
+    assert configure(json.loads(run.canonical)).digest == run.digest
+
+
+def test_a_share_and_fewer_samples_for_two_classes():
+    two = {**BASE, "counts": "90,30"}
+    assert configure({**two, "sampling_strategy": 0.5}).model.counts.tolist() == [90, 45]
+    assert configure({**two, "sampling_strategy": "0:30"}).model.counts.tolist() == [30, 30]
+
+
 def test_decays_follow_from_lambda_z_or_are_given():
     assert lp.UFM("5x2", **configure({**BASE, "decay_ratio": 30}).decays).lambda_z == pytest.approx(0.003)
     given = configure({"data": "digits", "counts": "30x2", "lambda_w": 1e-3, "lambda_h": 1e-6})
@@ -112,6 +130,12 @@ def test_decays_follow_from_lambda_z_or_are_given():
         ({"lambda_w": 1.0, "lambda_h": 4.0}, "lambda_z must equal"),
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
         ({"data": " "}, "data must be a name; got ' '"),
+        ({"sampling_strategy": "some"}, "^sampling_strategy must be one of: minority"),
+        ({"sampling_strategy": True}, "^sampling_strategy must be a word such as 'all', counts"),
+        ({"sampling_strategy": "10:50"}, "^sampling_strategy must name class numbers from 0 to 9; got '10'"),
+        ({"sampling_strategy": "150x9"}, "^sampling_strategy must have one count a class"),
+        ({"sampling_strategy": "all", "penalised": "epoch"}, "^penalised must be one of: appearance, sample"),
+        ({"penalised": "sample"}, "^penalised must be left out without a sampling_strategy"),
     ],
 )
 def test_bad_values_are_named_with_their_rule(change, message):
@@ -143,6 +167,7 @@ def test_an_unknown_key_is_always_answered_with_a_known_one(name):
         ("epochs", 3),
         ("lambda_b", 0.5),
         ("network", "cnn"),
+        ("sampling_strategy", "5:60,6:60"),
         ("weights", (1.0, 2.0) * 5),
     ],
 )

@@ -50,6 +50,17 @@ def test_a_row_says_what_was_asked_what_came_out_and_where_it_was_made(done):
     )
 
 
+def test_resampled_runs_are_predicted_by_the_model_of_what_they_show(tmp_path):
+    """More samples than the data set has of a class may be shown, since they are shown again."""
+    runs = tiny(sampling_strategy=["30x2,999x2"], penalised=["appearance", "sample"])
+    rows = run_sweep(runs, tmp_path, jobs=1).rows
+    for run, row in zip(runs, rows, strict=True):
+        assert row["sampling_strategy"] == "30x2,999x2"
+        assert row["predicted_objective"] == pytest.approx(run.model.solve().objective, rel=1e-9)
+        assert row["num_samples"] == 72
+    assert rows[0]["predicted_objective"] != pytest.approx(rows[1]["predicted_objective"], rel=1e-3)
+
+
 def test_nothing_is_left_but_results(done):
     _, folder = done
     names = {path.name.partition("-")[0] for path in folder.rglob("*") if path.is_file()}

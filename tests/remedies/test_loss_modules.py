@@ -104,11 +104,27 @@ def test_it_is_the_data_term_of_the_certified_optimum(loss):
     assert value + penalty == pytest.approx(solution.objective, rel=1e-12)
 
 
+@pytest.mark.parametrize("shown", [[7, 7, 7, 7], [1, 2, 3, 4]])
+def test_batches_of_other_counts_average_to_the_same(loss, logits, shown):
+    """Each class in its own share of a batch, with the mean of its samples' losses."""
+    term, aside = loss_module(loss, COUNTS), loss_module(loss, COUNTS, shown)
+    x, labels = torch.from_numpy(logits), torch.from_numpy(LABELS)
+    each = torch.stack([term.samples(x[labels == k], labels[labels == k]).mean() for k in range(len(shown))])
+    share = torch.tensor(shown).double() / sum(shown)
+    found = aside.scale * (aside.weights * share * each).sum()
+    assert found.item() == pytest.approx(term(x, labels).item(), rel=1e-12)
+
+
 def test_slopes_agree_with_differences(loss, logits):
     labels = torch.from_numpy(LABELS)
     assert torch.autograd.gradcheck(
         lambda x: loss_module(loss, COUNTS)(x, labels), torch.from_numpy(logits).requires_grad_(), atol=1e-6
     )
+
+
+def test_what_is_shown_is_of_the_same_classes():
+    with pytest.raises(ValueError, match=r"^shown must have one count a class, 4 like counts; got 3"):
+        loss_module(lp.CrossEntropy(), COUNTS, [5, 5, 5])
 
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])

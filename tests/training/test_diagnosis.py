@@ -146,6 +146,13 @@ def test_classes_exchanged_inside_a_cluster_are_none_the_wiser():
     assert find_unexpected_blocks(geometry, permuted(geometry, inside)) == []
 
 
+def test_classes_of_one_count_that_the_loss_tells_apart_are_no_finding():
+    geometry = lp.UFM("90x4", 3e-3, lambda_b=0.02, loss=lp.CrossEntropy(weights=[1, 1, 3, 3])).solve().geometry
+    assert find_unexpected_blocks(geometry, geometry) == []
+    (finding,) = find_unexpected_blocks(geometry, permuted(geometry, [2, 3, 0, 1]))
+    assert finding.code == "unexpected-blocks"
+
+
 def test_noise_about_complete_collapse_is_no_block_structure():
     predicted = solution(lambda_z=0.016).geometry
     noise = np.random.default_rng(0).normal(size=(10, 10))

@@ -18,6 +18,7 @@ from typing import Any
 from lopsided.counts import format_counts, parse_counts, parse_terms
 from lopsided.losses import LOSSES, Loss
 from lopsided.problem import UFM
+from lopsided.remedies import resampled, target_counts
 
 #: Hexadecimal digits of a run's name; two of a million runs share one with a chance below 1e-7.
 _DIGEST_LENGTH = 16
@@ -96,6 +97,13 @@ _COUNTS = Kind(
 )
 
 
+_STRATEGY = Kind(
+    "a word such as 'all', counts such as '150x10', CLASS:SAMPLES terms or a share",
+    lambda value: isinstance(value, (str, list, tuple)) or _is_number(value),
+    tidy=lambda value: format_counts(value) if isinstance(value, (list, tuple)) else str(value),
+)
+
+
 _PER_CLASS = Kind(
     "one number a class, such as '1x5,5x5'",
     lambda value: isinstance(value, str) or (isinstance(value, (list, tuple)) and all(map(_is_number, value))),
@@ -128,6 +136,8 @@ class Configuration:
         The loss by name, and its settings; see :mod:`lopsided.losses`.
     epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip, initialisation
         The descent and its start; see :func:`lopsided.training.train`.
+    sampling_strategy, penalised
+        What an epoch shows, and how often its features are decayed; see :func:`lopsided.training.train`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
 
@@ -183,6 +193,17 @@ class Configuration:
     gamma: float | None = _setting(_NUMBER, "Of the loss: γ of focal loss.", None)
     epochs: int = _setting(_whole_from(1), "Passes through the data.", 400)
     batch_size: int = _setting(_whole_from(2), "Largest number of samples in a batch.", 300)
+    sampling_strategy: str | None = _setting(
+        _STRATEGY,
+        "Samples of each class that an epoch shows: minority, not minority, not majority, all, counts, CLASS:SAMPLES,…"
+        " or a share; every sample once by default.",
+        None,
+    )
+    penalised: str | None = _setting(
+        _one_of("appearance", "sample"),
+        "Whether features of repeated samples are decayed per appearance, the default, or per sample.",
+        None,
+    )
     optimizer: str = _setting(_one_of("adam", "sgd"), "How steps are taken: adam or sgd.", "adam")
     learning_rate: float = _setting(_above(0), "Length of the steps, at the start.", 0.01)
     momentum: float = _setting(_between("[0, 1)", lambda value: 0 <= value < 1), "Momentum of sgd.", 0.9)
@@ -228,11 +249,11 @@ class Configuration:
 
     @cached_property
     def model(self) -> UFM:
-        """The model whose optimum predicts this run."""
+        """The model whose optimum predicts this run: that of the resampled data, where they are resampled."""
         lambda_w = self.lambda_w
         if self.lambda_z is not None and self.lambda_w is None and self.lambda_h is None:
             lambda_w = self.decay_ratio * self.lambda_z
-        return UFM(
+        model = UFM(
             self.counts,
             self.lambda_z,
             lambda_w=lambda_w,
@@ -242,6 +263,15 @@ class Configuration:
             loss=self.stated_loss,
             features=self.prediction or ("relu" if self.features == "relu" else "any"),
         )
+        if self.sampling_strategy is not None:
+            shown = target_counts(self.counts, self.sampling_strategy, undersample=True)
+            return resampled(model, shown, self.penalised or "appearance")
+        if self.penalised is not None:
+            raise ValueError(
+                "penalised must be left out without a sampling_strategy, which says what repeats;"
+                f" got {self.penalised!r}"
+            )
+        return model
 
     @property
     def stated_loss(self) -> Loss | None:

@@ -105,6 +105,8 @@ def perform(
         **configuration.descent,
         loss=configuration.stated_loss,
         features=configuration.model.features,  # type: ignore[arg-type]
+        sampling_strategy=configuration.sampling_strategy,
+        penalised=configuration.penalised or "appearance",  # type: ignore[arg-type]
         seed=seed,
         checkpoint=checkpoint,
         accelerator=accelerator,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ class DataTerm(nn.Module):
     divides by the weights of the batch instead, which does not: its average depends on the size of the batch.
 
     Under a sampler that draws class k with probability :math:`q_k` instead of :math:`n_k/N`, the average is the data
-    term for weights :math:`w_kq_kN/n_k`. Weights and a balancing sampler together therefore balance twice.
+    term for weights :math:`w_kq_kN/n_k`. Weights and a balancing sampler together therefore balance twice. Where that
+    is not meant, say what is ``shown``, and the weights are divided by it.
 
     Logits in float16 or bfloat16 are raised to float32 first, and the value is float32; float64 stays. The numbers of
     the loss are buffers that follow ``.to(device)``; they keep their precision under ``.half()`` and are no part of a
@@ -40,6 +42,9 @@ class DataTerm(nn.Module):
         The loss.
     counts : str or (K,) array_like
         Training samples in each class, as :func:`lopsided.parse_counts` reads them.
+    shown : str or (K,) array_like, optional
+        Samples in each class of the epochs from which batches are drawn, where these are not ``counts``: a sample of
+        class k then counts ``counts[k] / shown[k]`` times, and the average is the data term of ``counts`` again.
 
     Attributes
     ----------
@@ -63,14 +68,18 @@ class DataTerm(nn.Module):
     row_scales: Tensor
     column_scales: Tensor
 
-    def __init__(self, loss: Loss, counts: ArrayLike) -> None:
+    def __init__(self, loss: Loss, counts: ArrayLike, shown: ArrayLike | None = None) -> None:
         super().__init__()
         numbers = class_counts(counts)
+        drawn = numbers if shown is None else class_counts(shown)
+        if drawn.shape != numbers.shape:
+            raise ValueError(f"shown must have one count a class, {len(numbers)} like counts; got {len(drawn)}")
         self.twin = loss
         self.num_classes = len(numbers)
-        self._terms = loss.terms(numbers)
+        terms = loss.terms(numbers)
+        self._terms = replace(terms, weights=terms.weights * (numbers / drawn))
         self._looked = False
-        self.scale = float(numbers.sum()) / self._terms.normaliser
+        self.scale = float(drawn.sum()) / terms.normaliser
         self.smoothing = self._terms.smoothing
         self._place(torch.empty(0).device)
 
@@ -173,8 +182,8 @@ class SquaredErrorTerm(DataTerm):
 class FocalTerm(DataTerm):
     """Focal loss."""
 
-    def __init__(self, loss: FocalLoss, counts: ArrayLike) -> None:
-        super().__init__(loss, counts)
+    def __init__(self, loss: FocalLoss, counts: ArrayLike, shown: ArrayLike | None = None) -> None:
+        super().__init__(loss, counts, shown)
         self.gamma = float(loss.gamma)
 
     def samples(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -185,7 +194,7 @@ class FocalTerm(DataTerm):
         return torch.exp(self.gamma * others) * own
 
 
-def loss_module(loss: Loss, counts: ArrayLike) -> DataTerm:
+def loss_module(loss: Loss, counts: ArrayLike, shown: ArrayLike | None = None) -> DataTerm:
     """Return a loss of the theory as a module that training descends.
 
     Parameters
@@ -194,6 +203,8 @@ def loss_module(loss: Loss, counts: ArrayLike) -> DataTerm:
         As :class:`lopsided.UFM` takes it.
     counts : str or (K,) array_like
         Training samples in each class, as :func:`lopsided.parse_counts` reads them.
+    shown : str or (K,) array_like, optional
+        See :class:`DataTerm`.
 
     Returns
     -------
@@ -217,11 +228,11 @@ def loss_module(loss: Loss, counts: ArrayLike) -> DataTerm:
     1.296...
     """
     if isinstance(loss, FocalLoss):
-        return FocalTerm(loss, counts)
+        return FocalTerm(loss, counts, shown)
     if isinstance(loss, SquaredError):
-        return SquaredErrorTerm(loss, counts)
+        return SquaredErrorTerm(loss, counts, shown)
     if isinstance(loss, CrossEntropy):
-        return CrossEntropyTerm(loss, counts)
+        return CrossEntropyTerm(loss, counts, shown)
     raise ValueError(f"loss must be a CrossEntropy, SquaredError or FocalLoss; got {loss!r}")
 
 

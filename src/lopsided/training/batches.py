@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lopsided.data import ImbalancedData
+from lopsided.remedies.sampling import ClassSampler
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Augmentation:
 
 
 class Batches:
-    """All samples in a new order every epoch, in batches of equal size within one sample.
+    """All samples, or those that a sampler shows, in a new order every epoch, in batches of equal size within one.
 
     The tensors are in memory and a batch is one indexing operation, so a loader with workers would only add to it. A
     last batch of one sample, on which batch norm fails, cannot occur. Of several processes each gets its part of the
@@ -70,11 +71,21 @@ class Batches:
         Decides the order.
     augmentation : Augmentation
         What is done to the images.
+    sampler : ClassSampler, optional
+        What an epoch shows; every sample once by default.
     """
 
-    def __init__(self, data: ImbalancedData, batch_size: int, seed: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        data: ImbalancedData,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation,
+        sampler: ClassSampler | None = None,
+    ) -> None:
         self._data = data
-        self._number = math.ceil(data.num_samples / batch_size)
+        self._sampler = sampler
+        self._number = math.ceil((data.num_samples if sampler is None else sampler.counts.sum()) / batch_size)
         self._generator = torch.Generator().manual_seed(seed)
         self._seed = seed
         self._epoch = 0
@@ -101,6 +112,8 @@ class Batches:
 
     def _order(self) -> Tensor:
         self._epoch += 1
+        if self._sampler is not None:
+            return self._sampler.order(self._epoch)
         return torch.randperm(self._data.num_samples, generator=self._generator)
 
 

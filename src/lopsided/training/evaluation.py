@@ -29,8 +29,8 @@ class Evaluation:
         Of the features.
     loss : float
         Mean loss, in nats for cross-entropy.
-    squared_features : float
-        Sum over the samples of their squared feature norms.
+    class_squared_features : (K,) list of float
+        Sum over the samples of each class of their squared feature norms.
     accuracy : float
         Share of the samples whose own logit is the largest.
     class_accuracy : (K,) list of float
@@ -39,9 +39,14 @@ class Evaluation:
 
     moments: Moments = field(repr=False)
     loss: float
-    squared_features: float
+    class_squared_features: list[float]
     accuracy: float
     class_accuracy: list[float]
+
+    @property
+    def squared_features(self) -> float:
+        """Sum over all samples of their squared feature norms."""
+        return sum(self.class_squared_features)
 
 
 @torch.no_grad()
@@ -79,8 +84,8 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
     device = network.head.weight.device
     num_classes = network.head.out_features
     moments = Moments(num_classes, network.head.in_features, device="cpu")
-    right = torch.zeros(num_classes, dtype=torch.float64)
-    loss = squares = 0.0
+    right, squares = torch.zeros(2, num_classes, dtype=torch.float64)
+    loss = 0.0
     training = network.training
     network.eval()
     try:
@@ -91,20 +96,20 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
             moments.update(features, classes)
             mean = functional.cross_entropy(logits, classes) if data_term is None else data_term(logits, classes)
             loss += len(classes) * float(mean)
-            squares += float(features.square().sum())
+            squares.index_add_(0, classes, features.square().sum(dim=1))
             right.index_add_(0, classes, (logits.argmax(dim=1) == classes).double())
     finally:
         network.train(training)
     return Evaluation(
         moments=moments,
         loss=loss / len(labels),
-        squared_features=squares,
+        class_squared_features=squares.tolist(),
         accuracy=float(right.sum()) / len(labels),
         class_accuracy=(right / moments.counts).tolist(),
     )
 
 
-def refresh_batch_norm(network: FeatureNetwork, inputs: Tensor) -> None:
+def refresh_batch_norm(network: FeatureNetwork, inputs: Tensor, rows: Tensor | None = None) -> None:
     """Set the statistics of every batch-norm layer to those of ``inputs`` under the present weights.
 
     The running averages of training lag behind the weights and mix batches. The objective is about the features that
@@ -118,12 +123,16 @@ def refresh_batch_norm(network: FeatureNetwork, inputs: Tensor) -> None:
         Changed in its batch-norm buffers alone.
     inputs : (N, …) tensor
         The training set.
+    rows : (M,) int64 tensor, optional
+        The samples that count, in order and as often as they count; every one once by default. Where training shows
+        some more often, the features that the loss sees are normalised with the statistics of that mix.
     """
     device = network.head.weight.device
+    shown = torch.arange(len(inputs)) if rows is None else rows
 
     def chunks() -> Iterator[Tensor]:
-        number = math.ceil(len(inputs) / _CHUNK)
-        for first in range(number):
-            yield inputs[first::number].to(device)  # the samples come class by class: every part needs some of each
+        number = math.ceil(len(shown) / _CHUNK)
+        for first in range(number):  # the samples come class by class: every part needs some of each
+            yield inputs[shown[first::number].to(inputs.device)].to(device)
 
     update_bn(chunks(), network)

@@ -130,19 +130,28 @@ class RegularisedObjective(LightningModule):
     which Lightning takes, is the gradient of one process with the whole batch, even if the parts differ in size. (Batch
     norm still sees the part of each process.)
 
+    Where epochs are resampled, N is the number of samples that one shows, and a sample may count more or less than once
+    (see ``sample_weights``): the sums over the samples are then those of the model that
+    :func:`lopsided.remedies.resampled` states.
+
     Parameters
     ----------
     network : FeatureNetwork
         What is trained.
     num_samples : int
-        Number of training samples N.
+        Number of samples in an epoch N.
     decays : Decays
         The decays, once raised.
     descent : Descent
         Optimiser and schedules.
     data_term : DataTerm, optional
         The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
+    sample_weights : (K,) tensor, optional
+        How many samples of the model one of each class stands for, in :math:`\|H\|_F^2`; 1 by default. (The data term
+        has its own.)
     """
+
+    sample_weights: Tensor | None
 
     def __init__(
         self,
@@ -152,8 +161,10 @@ class RegularisedObjective(LightningModule):
         decays: Decays,
         descent: Descent,
         data_term: DataTerm | None = None,
+        sample_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("sample_weights", sample_weights, persistent=False)
         self.network = network
         self.data_term = data_term
         self.num_samples = num_samples
@@ -175,6 +186,8 @@ class RegularisedObjective(LightningModule):
         share = self._share_of_batch(len(labels))
         factor = self.decay_factor
         raised = Decays(factor * self.decays.weight, factor * self.decays.features, self.decays.bias)
+        if self.sample_weights is not None:
+            features = features * self.sample_weights.to(features)[labels, None].sqrt()
         squared_features = squared_feature_norm(features, self.num_samples)
         return share * fit + raised.penalty(self.network.head.weight, self.network.head.bias, share * squared_features)
 

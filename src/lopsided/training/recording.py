@@ -14,6 +14,7 @@ from lopsided.data import ImbalancedData
 from lopsided.metrics import measure
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
 from lopsided.training.objective import RegularisedObjective
+from lopsided.training.resampling import Resampling
 
 #: Called after every epoch with the number of epochs done, the number planned, and the latest row of the history.
 Progress = Callable[[int, int, Mapping[str, Any]], None]
@@ -35,6 +36,8 @@ class Recorder(Callback):
         Epochs between measurements; the start and the last epoch are always measured.
     progress : Progress, optional
         Called after every epoch.
+    resampling : Resampling, optional
+        What training shows, and the model that it is about; every sample once by default.
 
     Attributes
     ----------
@@ -48,7 +51,9 @@ class Recorder(Callback):
         Weight and bias of the head at that moment.
     """
 
-    def __init__(self, data: ImbalancedData, *, every: int, progress: Progress | None) -> None:
+    def __init__(
+        self, data: ImbalancedData, *, every: int, progress: Progress | None, resampling: Resampling | None = None
+    ) -> None:
         self.history: list[dict[str, Any]] = []
         self.evaluation: Evaluation
         self.measures: dict[str, Any]
@@ -56,6 +61,7 @@ class Recorder(Callback):
         self._data = data
         self._every = every
         self._progress = progress
+        self._resampling = resampling
         self._batch_losses: list[torch.Tensor] = []
         self._start = time.perf_counter()
 
@@ -113,7 +119,7 @@ class Recorder(Callback):
             row.update(loss=math.nan, objective=math.nan)
             return
         weight, bias = self.parameters
-        penalty = module.decays.penalty(weight, bias, self.evaluation.squared_features)
+        penalty = module.decays.penalty(weight, bias, self._squared_features())
         row.update(
             loss=self.evaluation.loss,
             objective=self.evaluation.loss + float(penalty),
@@ -132,8 +138,11 @@ class Recorder(Callback):
         ValueError
             If its features or its loss are not finite; what was measured before then stays.
         """
-        refresh_batch_norm(module.network, self._data.inputs)
-        evaluation = evaluate(module.network, self._data.inputs, self._data.labels, module.data_term)
+        data_term, rows = module.data_term, None
+        if self._resampling is not None:
+            data_term, rows = self._resampling.data_term(self._data.counts), self._resampling.rows
+        refresh_batch_norm(module.network, self._data.inputs, rows)
+        evaluation = evaluate(module.network, self._data.inputs, self._data.labels, data_term)
         if not math.isfinite(evaluation.loss):
             raise ValueError(f"network must have a finite loss on the data; got {evaluation.loss}")
         head = module.network.head
@@ -141,6 +150,13 @@ class Recorder(Callback):
         weight = head.weight.detach().cpu().double()
         self.measures = measure(evaluation.moments, weight=weight, bias=bias)
         self.evaluation, self.parameters = evaluation, (weight, bias)
+
+    def _squared_features(self) -> float:
+        """The sum over the samples of the model, from one appearance of each sample of the data."""
+        if self._resampling is None:
+            return self.evaluation.squared_features
+        weights = self._resampling.sample_weights(self._data.counts)
+        return float(weights @ torch.tensor(self.evaluation.class_squared_features, dtype=torch.float64))
 
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ from lopsided.training.networks import FeatureNetwork
 from lopsided.training.objective import SCHEDULES, Decays, Descent, RegularisedObjective
 from lopsided.training.prediction import Prediction
 from lopsided.training.recording import Progress, Recorder
+from lopsided.training.resampling import Resampling
 
 #: Measurements taken over a run if ``measure_every`` is not given.
 _DEFAULT_MEASUREMENTS = 50
@@ -45,24 +46,25 @@ class TrainingResult:
     Attributes
     ----------
     network : FeatureNetwork
-        The trained network, on the CPU; its batch-norm statistics are those of the whole training set.
+        The trained network, on the CPU; its batch-norm statistics are those of the whole training set, in the mix in
+        which classes are shown.
     model : UFM
-        The model that predicts this run: same counts, decays, bias and loss.
+        The model that predicts this run: same counts, decays, bias and loss; that of the resampled data where they are.
     prediction : Prediction
         What the network states for that model: its certified optimum, for networks that end in one linear layer.
     history : list of dict
         One row a measured epoch, the first of the network before training. ``epoch``; ``seconds`` since the start;
         ``learning_rate``; ``decay_factor`` on λ_w and λ_h; ``batch_objective``, the mean loss of the epoch's batches as
         the optimiser saw them (None at the start). Then, over the whole training set in evaluation mode: ``loss``
-        (of the data), ``objective`` at the final decays, ``train_accuracy``, and the measures of
-        :func:`lopsided.metrics.measure`, ``nc1`` among them. A row taken after the parameters ceased to be finite has
-        NaN for loss and objective and no measures.
+        (of the data) and ``objective`` at the final decays, both those of ``model``, ``train_accuracy``, and the
+        measures of :func:`lopsided.metrics.measure`, ``nc1`` among them. A row taken after the parameters ceased to be
+        finite has NaN for loss and objective and no measures.
     moments : Moments
         Of the training features at the last finite measurement.
     measures : dict
         What :func:`lopsided.metrics.measure` says of them.
     geometry : Geometry
-        Measured, at the same moment.
+        Measured, at the same moment; its counts are those of ``model``.
     train_accuracy : float
         Share of the training samples whose own logit is the largest, at the same moment.
     class_accuracy : (K,) list of float
@@ -122,6 +124,8 @@ def train(
     epochs: int,
     learning_rate: float,
     batch_size: int | None = None,
+    sampling_strategy: Any = None,
+    penalised: Literal["appearance", "sample"] = "appearance",
     optimizer: Literal["adam", "sgd"] = "adam",
     momentum: float = 0.9,
     schedule: Literal["cosine", "steps"] = "cosine",
@@ -164,6 +168,12 @@ def train(
     batch_size : int, optional
         Upper bound on the samples in a batch; the batches of an epoch are of equal size within one sample. All
         samples at once by default.
+    sampling_strategy : dict, str, float, callable or (K,) array_like, optional
+        How many samples of each class an epoch shows, see :func:`lopsided.remedies.target_counts`; fewer than there are
+        may be asked for, too. Every sample once by default.
+    penalised : {"appearance", "sample"}, default "appearance"
+        Whether the feature decay counts a sample as often as an epoch shows it, or once; see
+        :func:`lopsided.remedies.resampled`, which states the model.
     optimizer : {"adam", "sgd"}, default "adam"
         How steps are taken.
     momentum : float, default 0.9
@@ -236,44 +246,55 @@ def train(
     _check_range("ramp", ramp, "in [0, 1)", 0 <= ramp < 1)
     _check_range("ramp_start", ramp_start, "in (0, 1]", 0 < ramp_start <= 1)
     _check_choice("optimizer", optimizer, ("adam", "sgd"))
+    _check_choice("penalised", penalised, ("appearance", "sample"))
     _check_choice("on_divergence", on_divergence, ("record", "raise"))
     _check_whole("devices", devices)
     _check_fit(network, data)
     augmentation = _checked_augmentation(crop, flip, data)
     has_bias, is_fixed = network.head.bias is not None, isinstance(network.head, FixedHead)
     decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
-    model = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
+    problem = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
+    model, resampling, sampler = problem, None, None
+    shown, data_term = data.counts, None if loss is None else loss_module(loss, data.counts)
+    if sampling_strategy is not None:
+        resampling = Resampling.of(problem, data, sampling_strategy, penalised, seed)
+        model, sampler = resampling.model, resampling.sampler
+        shown, data_term = sampler.counts, resampling.data_term(sampler.counts)
     prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
 
     descent = Descent(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
-    batches = Batches(data, batch_size or data.num_samples, seed, augmentation)
+    batches = Batches(data, batch_size or int(shown.sum()), seed, augmentation, sampler)
     objective = RegularisedObjective(
         network,
-        num_samples=data.num_samples,
+        num_samples=int(shown.sum()),
         decays=Decays(weight=0.0 if is_fixed else model.lambda_w, features=model.lambda_h, bias=model.lambda_b),
         descent=descent,
-        data_term=None if loss is None else loss_module(loss, data.counts),
+        data_term=data_term,
+        sample_weights=None if resampling is None else resampling.sample_weights(shown),
     )
-    recorder = Recorder(data, every=every, progress=progress)
+    recorder = Recorder(data, every=every, progress=progress, resampling=resampling)
     settings = {
         **decays,
         **dataclasses.asdict(descent),
         **dataclasses.asdict(augmentation),
-        "loss": repr(model.loss),
+        "loss": repr(problem.loss),
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "measure_every": every,
         "data": data.name,
         "counts": format_counts(data.counts),
+        "shown": None if resampling is None else format_counts(shown),
+        "penalised": None if resampling is None else penalised,
         "network": type(network).__name__,
         "parameters": {name: list(parameter.shape) for name, parameter in network.named_parameters()},
         **({"head": network.head.fingerprint} if isinstance(network.head, FixedHead) else {}),
     }
     _fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
 
-    geometry = recorder.evaluation.moments.geometry(*recorder.parameters)
+    found = recorder.evaluation.moments.geometry(*recorder.parameters)
+    geometry = Geometry(model.counts, found.class_means, found.classifier, found.bias)
     test = _test(network, data, recorder)
     result = TrainingResult(
         network=network,
