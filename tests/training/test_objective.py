@@ -72,7 +72,7 @@ def test_a_free_bias_is_not_decayed(setting):
 
 
 def test_a_head_without_bias_is_fine():
-    penalty = DECAYS.penalty(torch.ones(2, 3), None, 10.0)
+    penalty = DECAYS.penalty((torch.ones(2, 3),), None, 10.0)
     assert penalty.item() == pytest.approx(0.5 * (0.3 * 6 + 0.2 * 10))
 
 

@@ -123,7 +123,7 @@ class Configuration:
     ----------
     data, counts, image_size
         Name of the data set, samples in each class, and the size of its images; see :func:`lopsided.data.load_data`.
-    network, hidden, dim, features, head, bias
+    network, hidden, dim, features, head, bias, extra_layers
         What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
         ``"relu"``, and ``head`` is ``"linear"``, or not trained: ``"etf"`` or ``"predicted"``.
     prediction : {"any", "relu"}, optional
@@ -225,6 +225,7 @@ class Configuration:
     initialisation: str = _setting(
         _TEXT, "How weights are drawn at first: default, xavier, he, lecun or orthogonal.", "default"
     )
+    extra_layers: int = _setting(_whole_from(0), "Linear layers between features and last layer.", 0)
     seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:
@@ -241,6 +242,13 @@ class Configuration:
                 terms = parse_terms(value, name, _PER_CLASS.words) if isinstance(value, str) else value
                 object.__setattr__(self, name, tuple(map(float, terms)))
         num_classes = self.model.num_classes  # stating the model checks the decays and the loss
+        if self.extra_layers and (
+            (self.head, self.model.features) != ("linear", "any") or self.stated_loss is not None
+        ):
+            raise ValueError(
+                "extra_layers must be 0 but for plain cross-entropy, features of any sign and a head that is trained;"
+                f" got {self.extra_layers}: no prediction is known"
+            )
         if self.head == "linear" and self.dim is not None and self.dim < num_classes:
             raise ValueError(
                 f"dim must be at least the number of classes, {num_classes}, for the prediction to apply;"

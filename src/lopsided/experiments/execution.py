@@ -96,6 +96,7 @@ def perform(
         initialisation=configuration.initialisation,
         head=configuration.head,  # type: ignore[arg-type]
         model=configuration.model,
+        extra_layers=configuration.extra_layers,
         seed=seed,
     )
     result = train(

@@ -4,7 +4,7 @@ from lopsided.theory.asymptotics import CollapseSizes, collapse_sizes, small_dec
 from lopsided.theory.balanced import balanced_optimum
 from lopsided.theory.boundaries import TwoClusterBoundaries, two_cluster_boundaries
 from lopsided.theory.closeness import NearCollapse, NearCollapseRate, near_collapse, near_collapse_rate
-from lopsided.theory.deep import DeepStationaryPoint, deep_stationary_point
+from lopsided.theory.deep import DeepStationaryPoint, deep_branch, deep_stationary_point
 from lopsided.theory.fixed_classifier import FixedClassifierOptimum, fixed_classifier_optimum, simplex_gaps
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
@@ -40,6 +40,7 @@ __all__ = [
     "class_strengths",
     "collapse_sizes",
     "critical_path",
+    "deep_branch",
     "deep_stationary_point",
     "fixed_classifier_optimum",
     "focal_convex_from",

@@ -1,7 +1,8 @@
-"""Several linear layers after the features: a stationary point, the best of several starts, labelled as such."""
+"""Several linear layers after the features: stationary points, the best of several starts, or where a ramp leads."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -19,11 +20,13 @@ Array = NDArray[np.float64]
 
 #: Singular values of D^{1/2} Z below this share of the largest count as zero.
 RANK_TOLERANCE = 1e-4
+#: Where a branch begins, as a share of the decays, and the number of steps in which they are raised from there.
+BRANCH_START, BRANCH_STEPS = 1e-3, 24
 
 
 @dataclass(frozen=True, eq=False)
 class DeepStationaryPoint:
-    """The best stationary point found. For two or more layers nothing says that it is the optimum.
+    """A stationary point. For two or more layers nothing says that it is the optimum.
 
     Attributes
     ----------
@@ -36,7 +39,8 @@ class DeepStationaryPoint:
     schatten : float
         Exponent p = 2/(L+1) of the quasi-norm of the mean logits that L layers penalise; 1, a norm, for L = 1.
     objectives : (starts + 2,) array
-        What was reached from the optimum for one layer, from zero, and from each random start.
+        What was reached from the optimum for one layer, from zero, and from each random start; for a branch, at the
+        decays where it begins.
     """
 
     geometry: Geometry
@@ -44,6 +48,25 @@ class DeepStationaryPoint:
     gradient_norm: float
     schatten: float
     objectives: Array = field(repr=False)
+
+    @property
+    def gap(self) -> float:
+        """NaN: no bound on the distance to the optimum is known."""
+        return math.nan
+
+    @property
+    def status(self) -> str:
+        """``"stationary"``."""
+        return "stationary"
+
+    @property
+    def message(self) -> str:
+        """What that means."""
+        layers = round(2 / self.schatten) - 1
+        return (
+            f"a stationary point of the model with {layers} linear layers, gradient {self.gradient_norm:.1e}; it is not"
+            " known to be the optimum, and classes of equal count may change places"
+        )
 
 
 def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, seed: int = 0) -> DeepStationaryPoint:
@@ -92,34 +115,68 @@ def deep_stationary_point(problem: UFM, num_layers: int, *, starts: int = 8, see
     >>> abs(found.objective - model.solve().objective) < 1e-9
     True
     """
-    problem.require_convex("deep_stationary_point()")
+    _check(problem, "deep_stationary_point()", num_layers, starts)
+    objective = _Objective(problem, num_layers)
+    best, values = objective.best(starts, seed)
+    return objective.describe(best, values)
+
+
+def deep_branch(problem: UFM, num_layers: int, *, starts: int = 16, seed: int = 0) -> DeepStationaryPoint:
+    """Follow a stationary point of L linear layers as the decays are raised, like those of a network in training.
+
+    The best stationary point found at a thousandth of λ_w and λ_h, and from there, in small factors, the local minimum
+    that descent reaches from the last one, up to the decays themselves (λ_b stays). A local minimum is not left before
+    it ceases to be one: the branch may keep a rank above that of the best stationary point, and goes on for a while
+    past the decay from which Z = 0 is better. Which way it takes where it splits depends on rounding.
+
+    Parameters
+    ----------
+    problem, num_layers, starts, seed
+        As for :func:`deep_stationary_point`.
+
+    Returns
+    -------
+    DeepStationaryPoint
+
+    Raises
+    ------
+    ValueError
+        As :func:`deep_stationary_point`.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> from lopsided.theory import deep_branch, deep_stationary_point
+    >>> model = lp.UFM("150x2,30x2", lambda_w=0.2, lambda_h=0.002, lambda_b=0.02)
+    >>> deep_branch(model, 3).geometry.rank, deep_stationary_point(model, 3).geometry.rank
+    (1, 0)
+    """
+    _check(problem, "deep_branch()", num_layers, starts)
+    point, values = _Objective(problem, num_layers, BRANCH_START).best(starts, seed)
+    for factor in np.geomspace(BRANCH_START, 1.0, BRANCH_STEPS + 1)[1:]:
+        objective = _Objective(problem, num_layers, float(factor))
+        point = objective.minimise(point)
+    return objective.describe(point, values)
+
+
+def _check(problem: UFM, purpose: str, num_layers: int, starts: int) -> None:
+    problem.require_convex(purpose)
     require_cross_entropy(problem)
     for name, value, least in (("num_layers", num_layers, 1), ("starts", starts, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    objective = _Objective(problem, num_layers)
-    generator = np.random.default_rng(seed)
-    guesses = [objective.shallow(), np.zeros((objective.depth, objective.classes, objective.classes))]
-    for _ in range(starts):
-        guesses.append(generator.normal(size=guesses[0].shape))
-    found = [objective.minimise(guess) for guess in guesses]
-    values = np.array([objective(packed)[0] * objective.decay for packed in found])
-    best = found[int(np.argmin(values))]
-    return DeepStationaryPoint(
-        geometry=objective.geometry(best),
-        objective=float(values.min()),
-        gradient_norm=float(np.abs(objective(best)[1]).max()),
-        schatten=2 / objective.depth,
-        objectives=values,
-    )
 
 
 class _Objective:
-    """The objective over μ, the common decay of the L + 1 factors X, V_1, …, V_L of D^{1/2} Z = X V_1ᵀ ⋯ V_Lᵀ."""
+    """The objective over μ, the common decay of the L + 1 factors X, V_1, …, V_L of D^{1/2} Z = X V_1ᵀ ⋯ V_Lᵀ.
 
-    def __init__(self, problem: UFM, num_layers: int) -> None:
-        self.problem, self.depth, self.classes = problem, num_layers + 1, problem.num_classes
-        self.decay = problem.lambda_w ** (num_layers / self.depth) * problem.lambda_h ** (1 / self.depth)
+    Points are packed: the factors, then the biases if there are any. ``share`` is taken of λ_w and λ_h.
+    """
+
+    def __init__(self, problem: UFM, num_layers: int, share: float = 1.0) -> None:
+        self.problem = problem if share == 1 else problem.with_lambda_z(share * problem.lambda_z)
+        self.depth, self.classes = num_layers + 1, problem.num_classes
+        self.decay = share * problem.lambda_w ** (num_layers / self.depth) * problem.lambda_h ** (1 / self.depth)
         self.root_counts = np.sqrt(problem.counts.astype(np.float64))[:, None]
         self.frequencies = problem.counts / problem.num_samples
 
@@ -129,6 +186,27 @@ class _Objective:
         root = np.diag(values ** (1 / self.depth))
         middle = [root] * (self.depth - 2)
         return np.stack([left @ root, *middle, root @ right])
+
+    def best(self, starts: int, seed: int) -> tuple[Array, Array]:
+        """The best point reached, and what was reached from each start."""
+        generator = np.random.default_rng(seed)
+        shape = (self.depth, self.classes, self.classes)
+        guesses = [self.shallow(), np.zeros(shape), *(generator.normal(size=shape) for _ in range(starts))]
+        biases = np.zeros(self.classes if self.problem.bias else 0)
+        found = [self.minimise(np.concatenate([guess.ravel(), biases])) for guess in guesses]
+        values = np.array([self(packed)[0] * self.decay for packed in found])
+        return found[int(np.argmin(values))], values
+
+    def describe(self, packed: Array, objectives: Array) -> DeepStationaryPoint:
+        """A point as what is returned."""
+        value, slope = self(packed)
+        return DeepStationaryPoint(
+            geometry=self.geometry(packed),
+            objective=value * self.decay,
+            gradient_norm=float(np.abs(slope).max()),
+            schatten=2 / self.depth,
+            objectives=objectives,
+        )
 
     def _unpack(self, packed: Array) -> tuple[Array, Array]:
         size = self.depth * self.classes**2
@@ -156,8 +234,7 @@ class _Objective:
             parts.append(residual.sum(axis=0) + share * bias)
         return value, np.concatenate(parts)
 
-    def minimise(self, factors: Array) -> Array:
-        start = np.concatenate([factors.ravel(), np.zeros(self.classes if self.problem.bias else 0)])
+    def minimise(self, start: Array) -> Array:
         result = minimize(
             self,
             start,

@@ -10,6 +10,7 @@ from lopsided.training.building import INITIALISATIONS, NETWORKS, build_network
 from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
+from lopsided.training.extra_layers import ExtraLayers
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.prediction import Prediction
@@ -26,6 +27,7 @@ __all__ = [
     "Descent",
     "DivergenceError",
     "Evaluation",
+    "ExtraLayers",
     "FeatureNetwork",
     "Finding",
     "FreeFeatures",

@@ -13,6 +13,7 @@ from lopsided.data.factories import import_factory, is_factory
 from lopsided.problem import UFM
 from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
 from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
+from lopsided.training.extra_layers import ExtraLayers
 from lopsided.training.networks import FeatureNetwork, LastFeatures, MultilayerPerceptron, checked_dim, seeded
 
 #: Names that :func:`build_network` knows.
@@ -50,6 +51,7 @@ def build_network(
     initialisation: str = "default",
     head: Head = "linear",
     model: UFM | None = None,
+    extra_layers: int = 0,
     seed: int = 0,
 ) -> FeatureNetwork:
     """Build a network by name.
@@ -86,6 +88,8 @@ def build_network(
         any other.
     model : UFM, optional
         For ``head="predicted"``.
+    extra_layers : int, default 0
+        Linear layers put between features and head, of any network; see :class:`ExtraLayers`.
     seed : int, default 0
         Decides the initial weights, and the orientation of a fixed head; the global random state is left as it was.
 
@@ -110,12 +114,20 @@ def build_network(
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}; got {initialisation!r}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
+    if not isinstance(extra_layers, int) or isinstance(extra_layers, bool) or extra_layers < 0:
+        raise ValueError(f"extra_layers must be a whole number of at least 0; got {extra_layers!r}")
+    if extra_layers and head != "linear":
+        raise ValueError(f"extra_layers must be 0 before a head that is not trained; got {extra_layers}")
+
+    def finished(network: FeatureNetwork) -> FeatureNetwork:
+        return _initialised(ExtraLayers(network, extra_layers) if extra_layers else network, initialisation)
+
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
             raise ValueError(
                 f"network {name!r} decides by itself on dim, hidden, last_features and bias; leave them out"
             )
-        own = seeded(lambda: _initialised(_own(name, tuple(input_shape), num_classes), initialisation), seed)
+        own = seeded(lambda: finished(_own(name, tuple(input_shape), num_classes)), seed)
         return _with_head(own, head, model, seed)
     if name not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY; got {name!r}")
@@ -142,7 +154,7 @@ def build_network(
             return ResNet18(input_shape[0], num_classes, **settings)
         return VGG(name, input_shape[0], num_classes, **settings)
 
-    return _with_head(seeded(lambda: _initialised(build(), initialisation), seed), head, model, seed)
+    return _with_head(seeded(lambda: finished(build()), seed), head, model, seed)
 
 
 def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int) -> FeatureNetwork:

@@ -30,7 +30,7 @@ class Evaluation:
     loss : float
         Mean loss, in nats for cross-entropy.
     class_squared_features : (K,) list of float
-        Sum over the samples of each class of their squared feature norms.
+        Sum over the samples of each class of the squared norms of the features that λ_h decays.
     accuracy : float
         Share of the samples whose own logit is the largest.
     class_accuracy : (K,) list of float
@@ -90,13 +90,13 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
     network.eval()
     try:
         for chunk, classes in zip(torch.split(inputs, _CHUNK), torch.split(labels, _CHUNK), strict=True):
-            features = network.features(chunk.to(device))
+            decayed, features = network.decayed_and_last(chunk.to(device))
             logits = network.head(features).cpu().double()
             features = features.cpu().double()
             moments.update(features, classes)
             mean = functional.cross_entropy(logits, classes) if data_term is None else data_term(logits, classes)
             loss += len(classes) * float(mean)
-            squares.index_add_(0, classes, features.square().sum(dim=1))
+            squares.index_add_(0, classes, decayed.cpu().double().square().sum(dim=1))
             right.index_add_(0, classes, (logits.argmax(dim=1) == classes).double())
     finally:
         network.train(training)

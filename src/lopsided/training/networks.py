@@ -35,6 +35,16 @@ class FeatureNetwork(nn.Module, ABC):
     def features(self, inputs: Tensor) -> Tensor:
         """Return the (B, d) features of a batch of B inputs."""
 
+    def decayed_and_last(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features that λ_h decays, and those that enter the head: the same, unless layers lie between."""
+        features = self.features(inputs)
+        return features, features
+
+    @property
+    def decayed_weights(self) -> tuple[Tensor, ...]:
+        """The matrices that λ_w decays."""
+        return (self.head.weight,)
+
     def predict(self, model: UFM) -> Prediction:
         """State where the last layer ends, trained by the objective of a model: at the model's certified optimum.
 

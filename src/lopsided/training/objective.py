@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ class Decays:
     Attributes
     ----------
     weight : float
-        λ_w, on the classifier.
+        λ_w, on the classifier, and on linear layers between features and classifier.
     features : float
         λ_h, on the sum over all N samples of their squared feature norms.
     bias : float
@@ -34,13 +35,13 @@ class Decays:
     features: float
     bias: float
 
-    def penalty(self, weight: Tensor, bias: Tensor | None, squared_features: Tensor | float) -> Tensor:
+    def penalty(self, weights: Sequence[Tensor], bias: Tensor | None, squared_features: Tensor | float) -> Tensor:
         r"""Return :math:`\frac12(\lambda_w\|W\|_F^2+\lambda_h\|H\|_F^2+\lambda_b\|b\|^2)`.
 
         Parameters
         ----------
-        weight : (K, d) tensor
-            W.
+        weights : sequence of tensors
+            What else is decayed like W, then W: :attr:`FeatureNetwork.decayed_weights`.
         bias : (K,) tensor or None
             b, if there is one.
         squared_features : scalar tensor or float
@@ -50,7 +51,10 @@ class Decays:
         -------
         scalar tensor
         """
-        return classifier_penalty(weight, bias, self.weight, self.bias) + 0.5 * self.features * squared_features
+        total = classifier_penalty(weights[-1], bias, self.weight, self.bias) + 0.5 * self.features * squared_features
+        for weight in weights[:-1]:
+            total = total + 0.5 * self.weight * weight.square().sum()
+        return total
 
 
 #: What a schedule does where nothing else is asked for: the share of the steps with smaller decays, and their factor.
@@ -180,16 +184,16 @@ class RegularisedObjective(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of a batch (inputs, labels)."""
         inputs, labels = batch
-        features = self.network.features(inputs)
+        decayed, features = self.network.decayed_and_last(inputs)
         logits = self.network.head(features)
         fit = functional.cross_entropy(logits, labels) if self.data_term is None else self.data_term(logits, labels)
         share = self._share_of_batch(len(labels))
         factor = self.decay_factor
         raised = Decays(factor * self.decays.weight, factor * self.decays.features, self.decays.bias)
         if self.sample_weights is not None:
-            features = features * self.sample_weights.to(features)[labels, None].sqrt()
-        squared_features = squared_feature_norm(features, self.num_samples)
-        return share * fit + raised.penalty(self.network.head.weight, self.network.head.bias, share * squared_features)
+            decayed = decayed * self.sample_weights.to(decayed)[labels, None].sqrt()
+        squared_features = share * squared_feature_norm(decayed, self.num_samples)
+        return share * fit + raised.penalty(self.network.decayed_weights, self.network.head.bias, squared_features)
 
     def _share_of_batch(self, size: int) -> float:
         """The samples here over those of an average process: 1 where there is one process, or all have as many."""

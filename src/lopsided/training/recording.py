@@ -118,11 +118,11 @@ class Recorder(Callback):
             trainer.should_stop = True
             row.update(loss=math.nan, objective=math.nan)
             return
-        weight, bias = self.parameters
-        penalty = module.decays.penalty(weight, bias, self._squared_features())
+        bias = self.parameters[1]
+        penalty = module.decays.penalty(module.network.decayed_weights, bias, self._squared_features())
         row.update(
             loss=self.evaluation.loss,
-            objective=self.evaluation.loss + float(penalty),
+            objective=self.evaluation.loss + float(penalty.detach()),
             train_accuracy=self.evaluation.accuracy,
             **{name: value for name, value in self.measures.items() if name not in _SAME_EVERY_EPOCH},
         )
