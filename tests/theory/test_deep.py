@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
 import lopsided as lp
-from lopsided.theory import deep_stationary_point
+from lopsided.theory import deep_branch, deep_stationary_point
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
@@ -81,6 +83,37 @@ def test_zero_is_stationary_and_wins_past_some_decay() -> None:
     assert weak.objective < 0.5
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_branch_of_one_layer_is_the_certified_optimum(mode: str) -> None:
+    """With one layer there is nothing but the optimum to follow."""
+    for decay in (0.004, 0.02):
+        model = lp.UFM("90x2,30x2", lambda_z=decay, lambda_w=5 * decay, **MODES[mode])
+        solution = model.solve()
+        found = deep_branch(model, 1, starts=4)
+        assert solution.objective - 1e-12 <= found.objective < solution.objective + 1e-8
+        assert found.geometry.rank == solution.geometry.rank
+        assert found.gradient_norm < 1e-4
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+def test_the_branch_lasts_until_its_local_minimum_vanishes(layers: int) -> None:
+    """K = 2 without a bias: the local minimum beside zero on a fine grid of the gap, which outlives its being best."""
+    exponent = 2 / (layers + 1)
+    grid = np.linspace(0.02, 12, 40001)
+    seen = set()
+    for decay in (0.01, 0.03, 0.045, 0.055, 0.065, 0.075, 0.1, 0.15):
+        penalty = decay * (layers + 1) / 2 * (grid * np.sqrt(2 * 120)) ** exponent
+        values = np.log1p(np.exp(-2 * grid)) + penalty
+        inner = 1 + np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:]))
+        expected = float(values[inner[-1]]) if len(inner) else np.log(2)
+        found = deep_branch(lp.UFM("90,30", decay, bias=False), layers, starts=3)
+        assert found.objective == pytest.approx(expected, rel=1e-6)
+        assert found.geometry.rank == (1 if len(inner) else 0)
+        seen.add("vanished" if not len(inner) else "best" if expected < np.log(2) else "outlives")
+    assert seen == {"best", "outlives", "vanished"}
+
+
+@pytest.mark.parametrize("function", [deep_stationary_point, deep_branch])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -89,6 +122,6 @@ def test_zero_is_stationary_and_wins_past_some_decay() -> None:
         ({"num_layers": 2, "starts": -1}, "starts must be a whole number of at least 0; got -1"),
     ],
 )
-def test_bad_input(options: dict[str, float], message: str) -> None:
+def test_bad_input(function: Callable[..., object], options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        deep_stationary_point(lp.UFM("5,4", 0.1), **options)
+        function(lp.UFM("5,4", 0.1), **options)

@@ -13,6 +13,7 @@ from lopsided.training.diagnosis import (
     find_excess,
     find_instability,
     find_missing_collapse,
+    find_other_branch,
     find_rank_deficiency,
     find_unexpected_blocks,
     find_unexpected_merges,
@@ -183,3 +184,31 @@ def test_a_rank_that_only_a_measurement_misses_is_not_called_deficient():
     measured = lp.Geometry(predicted.counts, predicted.class_means, predicted.classifier)
     assert measured.rank < predicted.rank
     assert find_rank_deficiency(predicted, measured) == []
+
+
+@pytest.mark.parametrize(
+    ("objective", "rank", "codes"), [(1.01, 2, []), (1.2, 2, ["other-branch"]), (0.8, 2, ["other-branch"])]
+)
+def test_beside_a_stationary_point_above_and_below_are_alike(objective, rank, codes):
+    weak = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    found = find_other_branch([{"objective": objective}], lp.compare(weak, weak), 1.0)
+    assert [finding.code for finding in found] == codes
+
+
+def test_a_lower_rank_than_that_of_a_stationary_point_is_another_branch_and_not_a_fault():
+    predicted = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    measured = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
+    rows = history(GOOD, objective=[1.0] * len(GOOD), rank=measured.rank)
+    arguments = {"predicted": predicted, "measured": measured, "optimum": 1.0}
+    assert "rank-deficient" in [finding.code for finding in diagnose(rows, **arguments)]
+    codes = [finding.code for finding in diagnose(rows, **arguments, stationary=True)]
+    assert "other-branch" in codes
+    assert "rank-deficient" not in codes
+
+
+def test_beside_a_stationary_point_classes_of_equal_count_need_not_be_alike():
+    even = lp.Geometry([9, 9, 9], np.diag([2.0, 2.0, 2.0]), np.eye(3))
+    odd = lp.Geometry([9, 9, 9], np.diag([1.0, 2.0, 3.0]), np.eye(3))
+    rows = history(GOOD, objective=[1.0] * len(GOOD))
+    assert [finding.code for finding in diagnose(rows, predicted=even, measured=odd)] == ["unexpected-blocks"]
+    assert diagnose(rows, predicted=even, measured=odd, stationary=True) == ()

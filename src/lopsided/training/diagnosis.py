@@ -33,7 +33,7 @@ class Finding:
     ----------
     code : str
         Short name: ``loss-not-finite``, ``loss-rising``, ``no-collapse``, ``far-from-optimum``, ``counts-differ``,
-        ``rank-deficient``, ``unexpected-blocks``, ``unexpected-merge`` or ``missing-merge``.
+        ``other-branch``, ``rank-deficient``, ``unexpected-blocks``, ``unexpected-merge`` or ``missing-merge``.
     message : str
         What was seen.
     remedy : str
@@ -54,7 +54,12 @@ class Finding:
 
 
 def diagnose(
-    history: Sequence[Row], *, predicted: Geometry, measured: Geometry, optimum: float | None = None
+    history: Sequence[Row],
+    *,
+    predicted: Geometry,
+    measured: Geometry,
+    optimum: float | None = None,
+    stationary: bool = False,
 ) -> tuple[Finding, ...]:
     """Say what looks wrong with a run.
 
@@ -67,7 +72,11 @@ def diagnose(
     measured : Geometry
         The trained network.
     optimum : float, optional
-        The certified optimum of the objective.
+        The certified optimum of the objective, or the objective of what is predicted.
+    stationary : bool, default False
+        Whether what is predicted is only a stationary point. Then a network that ended elsewhere, above it or below, is
+        found to be on another branch: neither its rank nor its objective says that it is stuck. Nor must classes of
+        equal count be alike.
 
     Returns
     -------
@@ -89,9 +98,19 @@ def diagnose(
     return (
         *unstable,
         *find_missing_collapse(history),
-        *(find_excess(history, optimum) if optimum is not None else ()),
-        *find_rank_deficiency(predicted, measured),
-        *find_unexpected_blocks(predicted, measured),
+        *(
+            find_other_branch(history, comparison, optimum)
+            if stationary
+            else (
+                *(find_excess(history, optimum) if optimum is not None else ()),
+                *find_rank_deficiency(predicted, measured),
+            )
+        ),
+        *(
+            entry
+            for entry in find_unexpected_blocks(predicted, measured)
+            if not stationary or entry.code == "counts-differ"
+        ),
         *find_unexpected_merges(comparison),
     )
 
@@ -176,6 +195,31 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
     above = f"{100 * excess:.0f} % above the certified optimum {optimum:.4g}"
     message = f"the objective ended at {last['objective']:.4g}, {above}"
     return [Finding("far-from-optimum", message, "train longer, or at another learning rate")]
+
+
+def find_other_branch(history: Sequence[Row], comparison: Comparison, objective: float | None) -> list[Finding]:
+    """A network that is not at the stationary point that was predicted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lopsided as lp
+    >>> geometry = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+    >>> rows = [{"epoch": 100, "objective": 1.0}]
+    >>> print(find_other_branch(rows, lp.compare(geometry, geometry), objective=1.2)[0])
+    the network ended at rank 3 and an objective of 1, where the predicted stationary point has rank 3 and 1.2: there
+    are others; compare several seeds or initialisations
+    """
+    ended = float(history[-1]["objective"])
+    differs = objective is not None and abs(ended / objective - 1) > EXCESS
+    if comparison.same_rank and not differs:
+        return []
+    values = ("", "") if objective is None else (f" and an objective of {ended:.4g}", f" and {objective:.4g}")
+    message = (
+        f"the network ended at rank {comparison.measured.rank}{values[0]}, where the predicted stationary point has"
+        f" rank {comparison.predicted.rank}{values[1]}: there are others"
+    )
+    return [Finding("other-branch", message, "compare several seeds or initialisations")]
 
 
 def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:

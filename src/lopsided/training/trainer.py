@@ -310,7 +310,11 @@ def train(
         test_class_accuracy=test.class_accuracy if test is not None else None,
         epochs=recorder.history[-1]["epoch"],
         findings=diagnose(
-            recorder.history, predicted=prediction.geometry, measured=geometry, optimum=prediction.objective
+            recorder.history,
+            predicted=prediction.geometry,
+            measured=geometry,
+            optimum=prediction.objective,
+            stationary=math.isnan(prediction.gap),
         ),
     )
     if result.diverged and on_divergence == "raise":
