@@ -96,6 +96,11 @@ def test_a_bad_number_is_named(number):
         build_network("mlp", (9,), 3, extra_layers=number)
 
 
+def test_no_head_that_is_not_trained_takes_them():
+    with pytest.raises(ValueError, match="^extra_layers must be 0 before a head that is not trained; got 1$"):
+        build_network("mlp", (9,), 3, extra_layers=1, head="etf")
+
+
 def test_the_prediction_is_labelled_stationary(deep):
     model = lp.UFM("40,30", 0.01)
     prediction = deep[0].predict(model)
