@@ -97,7 +97,7 @@ def test_a_bad_number_is_named(number):
 
 
 def test_no_head_that_is_not_trained_takes_them():
-    with pytest.raises(ValueError, match="^extra_layers must be 0 before a head that is not trained; got 1$"):
+    with pytest.raises(ValueError, match=r"^extra_layers must be 0 before a head that is not trained; got 1$"):
         build_network("mlp", (9,), 3, extra_layers=1, head="etf")
 
 
