@@ -17,10 +17,11 @@ def main(devices: int, result: str) -> None:
     data = load_data("digits", "20x2,7x3")  # 61 samples: parts of 31 and 30 of the one batch
     data = dataclasses.replace(data, inputs=data.inputs.double(), test_inputs=data.test_inputs.double())
     arrays = {}
-    for name, batch_size, epochs, head in (
-        ("step", None, 1, "linear"),
-        ("run", 21, 5, "linear"),
-        ("fixed", 21, 3, "etf"),
+    for name, batch_size, epochs, head, strategy in (
+        ("step", None, 1, "linear", None),
+        ("run", 21, 5, "linear", None),
+        ("fixed", 21, 3, "etf", None),
+        ("shown", 21, 3, "linear", "15x5"),
     ):
         network = build_network("mlp", data.input_shape, 5, hidden=(), dim=6, head=head).double()
         ran = train(
@@ -32,6 +33,8 @@ def main(devices: int, result: str) -> None:
             loss=lp.CrossEntropy(weights=[1, 1, 3, 3, 3]),
             epochs=epochs,
             batch_size=batch_size,
+            sampling_strategy=strategy,
+            penalised="sample",
             optimizer="sgd",
             learning_rate=0.05,
             ramp=0.0,
