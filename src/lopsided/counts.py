@@ -254,3 +254,56 @@ def is_tensor(value: object) -> TypeGuard[Any]:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def merged_places(groups: Sequence[Sequence[int]] | None, num_classes: int) -> NDArray[np.int64]:
+    """Where each class goes once groups of classes are one; the classes that are left keep their order.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of int, or None
+        Classes to be one; every other stays by itself.
+    num_classes : int
+        Number of classes K.
+
+    Returns
+    -------
+    (K,) array of int
+        The new class of each; a group takes the place of its first.
+
+    Raises
+    ------
+    ValueError
+        If a class does not exist or is in two groups.
+
+    Examples
+    --------
+    >>> merged_places([[0, 2], [3, 4]], 6)
+    array([0, 1, 0, 2, 2, 3])
+    """
+    first = np.arange(num_classes)
+    seen: set[int] = set()
+    for group in groups or ():
+        for index in group:
+            if not 0 <= index < num_classes or index in seen:
+                raise ValueError(
+                    f"merged_classes must name classes from 0 to {num_classes - 1}, each once; got {index} in"
+                    f" {[list(group) for group in groups or ()]}"
+                )
+            seen.add(index)
+        first[list(group)] = min(group)
+    places: NDArray[np.int64] = np.unique(first, return_inverse=True)[1].astype(np.int64)
+    return places
+
+
+def merge_counts(counts: NDArray[np.int64], groups: Sequence[Sequence[int]] | None) -> NDArray[np.int64]:
+    """Counts once groups of classes are one; see :func:`merged_places`.
+
+    Examples
+    --------
+    >>> merge_counts(np.array([9, 5, 3, 1]), [[2, 3]])
+    array([9, 5, 4])
+    """
+    places = merged_places(groups, len(counts))
+    merged: NDArray[np.int64] = np.bincount(places, counts).astype(np.int64)
+    return merged

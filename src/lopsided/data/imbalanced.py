@@ -5,6 +5,8 @@ Torch is imported once samples are there to be made tensors of: bad input is ans
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lopsided.count_sources import read_counts
-from lopsided.counts import parse_counts
+from lopsided.counts import merge_counts, merged_places, parse_counts
 from lopsided.data.sources import find_source
 
 if TYPE_CHECKING:
@@ -64,6 +66,40 @@ class ImbalancedData:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.inputs.shape[1:])
+
+    def merged(self, groups: Sequence[Sequence[int]]) -> ImbalancedData:
+        """The same samples with groups of classes as one; the classes that are left keep their order.
+
+        Parameters
+        ----------
+        groups : sequence of sequences of int
+            Classes to be one; every other stays by itself.
+
+        Raises
+        ------
+        ValueError
+            If a class does not exist or is in two groups.
+
+        Examples
+        --------
+        >>> data = load_data("digits", "5x4").merged([[1, 3]])
+        >>> data.counts, data.class_names
+        (array([ 5, 10,  5]), ('0', '1+3', '2'))
+        """
+        import torch
+
+        places = merged_places(groups, self.num_classes)
+        moved = torch.from_numpy(places)
+        names = tuple(
+            "+".join(self.class_names[k] for k in np.flatnonzero(places == place)) for place in range(places.max() + 1)
+        )
+        return dataclasses.replace(
+            self,
+            labels=moved[self.labels],
+            counts=merge_counts(self.counts, groups),
+            class_names=names,
+            test_labels=None if self.test_labels is None else moved[self.test_labels],
+        )
 
 
 def load_data(

@@ -9,110 +9,34 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from lopsided.counts import format_counts, parse_counts, parse_terms
+from lopsided.counts import merge_counts, parse_counts, parse_terms
+from lopsided.experiments.kinds import (
+    COUNTS,
+    FLAG,
+    GROUPS,
+    NUMBER,
+    PER_CLASS,
+    STRATEGY,
+    TEXT,
+    WIDTHS,
+    Kind,
+    above,
+    between,
+    one_of,
+    setting,
+    whole_from,
+)
 from lopsided.losses import LOSSES, Loss
 from lopsided.problem import UFM
 from lopsided.remedies import resampled, target_counts
 
 #: Hexadecimal digits of a run's name; two of a million runs share one with a chance below 1e-7.
 _DIGEST_LENGTH = 16
-#: Seeds are below this, which every generator takes.
-_SEEDS = 2**32
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a value must be: in words, from a file, and from the text of an option."""
-
-    words: str
-    holds: Callable[[Any], bool]
-    from_text: Callable[[str], Any] = str
-    tidy: Callable[[Any], Any] = lambda value: value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(text: str) -> float | str:
-    """A number, or the text itself, which the rule then names."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def _above(low: float) -> Kind:
-    words = f"a finite number above {low:g}"
-    return Kind(words, lambda value: _is_number(value) and value > low, _number, float)
-
-
-def _whole_from(low: int) -> Kind:
-    return Kind(
-        f"a whole number of at least {low}", lambda value: _is_whole(value) and low <= value < _SEEDS, _whole, int
-    )
-
-
-def _between(words: str, holds: Callable[[float], bool]) -> Kind:
-    return Kind(f"a number in {words}", lambda value: _is_number(value) and holds(value), _number, float)
-
-
-def _one_of(*names: str) -> Kind:
-    return Kind(f"one of: {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
-
-
-_TEXT = Kind("a name", lambda value: isinstance(value, str) and bool(value.strip()))
-_FLAG = Kind(
-    "true or false",
-    lambda value: isinstance(value, bool),
-    lambda text: {"true": True, "false": False}.get(text.lower(), text),
-)
-_WIDTHS = Kind(
-    "a list of whole numbers of at least 1, such as [128, 128]",
-    lambda value: isinstance(value, (list, tuple)) and all(_is_whole(width) and width > 0 for width in value),
-    lambda text: [_whole(part.strip("[] ")) for part in text.split(",") if part.strip("[] ")],
-    tuple,
-)
-_COUNTS = Kind(
-    "counts such as '150x5,30x5'",
-    lambda value: isinstance(value, (str, list, tuple)),
-    tidy=lambda value: format_counts(parse_counts(value)),
-)
-
-
-_STRATEGY = Kind(
-    "a word such as 'all', counts such as '150x10', CLASS:SAMPLES terms or a share",
-    lambda value: isinstance(value, (str, list, tuple)) or _is_number(value),
-    tidy=lambda value: format_counts(value) if isinstance(value, (list, tuple)) else str(value),
-)
-
-
-_PER_CLASS = Kind(
-    "one number a class, such as '1x5,5x5'",
-    lambda value: isinstance(value, str) or (isinstance(value, (list, tuple)) and all(map(_is_number, value))),
-)
-_NUMBER = Kind("a finite number", _is_number, _number, float)
-
-
-def _setting(kind: Kind, help: str, default: Any = dataclasses.MISSING) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +62,11 @@ class Configuration:
         The descent and its start; see :func:`lopsided.training.train`.
     sampling_strategy, penalised
         What an epoch shows, and how often its features are decayed; see :func:`lopsided.training.train`.
+    merged_classes
+        Groups of classes that are trained as one.
+    remedy, remedy_margin
+        A change by the name that ``advise`` has for it, with ``:`` and its convention where it has two, worked out for
+        this run and applied; see :mod:`lopsided.experiments.remedied`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
 
@@ -155,78 +84,89 @@ class Configuration:
     ('e5dcccb7e7241509', 2313393984)
     """
 
-    data: str = _setting(_TEXT, "digits (embedded), fashion-mnist, cifar10, cifar100, folder:PATH or MODULE:FACTORY.")
-    counts: str = _setting(_COUNTS, "Samples in each class, such as 150x5,30x5.")
-    image_size: int | None = _setting(_whole_from(1), "Height and width to which images of a folder are scaled.", None)
-    network: str = _setting(_TEXT, "mlp, cnn, resnet18, vgg11, vgg13, or MODULE:FACTORY.", "mlp")
-    hidden: tuple[int, ...] | None = _setting(
-        _WIDTHS, "Widths of the hidden layers, such as 128,128; the network's own by default.", None
+    data: str = setting(TEXT, "digits (embedded), fashion-mnist, cifar10, cifar100, folder:PATH or MODULE:FACTORY.")
+    counts: str = setting(COUNTS, "Samples in each class, such as 150x5,30x5.")
+    image_size: int | None = setting(whole_from(1), "Height and width to which images of a folder are scaled.", None)
+    network: str = setting(TEXT, "mlp, cnn, resnet18, vgg11, vgg13, or MODULE:FACTORY.", "mlp")
+    hidden: tuple[int, ...] | None = setting(
+        WIDTHS, "Widths of the hidden layers, such as 128,128; the network's own by default.", None
     )
-    dim: int | None = _setting(_whole_from(2), "Width of the features; the network's own by default.", None)
-    features: str = _setting(_one_of("linear", "relu"), "linear, or relu: features that end in a ReLU.", "linear")
-    prediction: str | None = _setting(
-        _one_of("any", "relu"),
+    dim: int | None = setting(whole_from(2), "Width of the features; the network's own by default.", None)
+    features: str = setting(one_of("linear", "relu"), "linear, or relu: features that end in a ReLU.", "linear")
+    prediction: str | None = setting(
+        one_of("any", "relu"),
         "Features of the model that predicts: any sign, or relu; as the network's by default.",
         None,
     )
-    head: str = _setting(
-        _one_of("linear", "etf", "predicted"),
+    head: str = setting(
+        one_of("linear", "etf", "predicted"),
         "linear, which is trained, or fixed: etf, a simplex, or predicted, the optimum's own classifier.",
         "linear",
     )
-    bias: bool = _setting(_FLAG, "Whether the last layer has a bias: true or false.", True)
-    lambda_z: float | None = _setting(_above(0), "Decay of the mean logits, √(λ_w λ_h).", None)
-    decay_ratio: float = _setting(_above(0), "λ_w / λ_z = λ_z / λ_h, where lambda_z alone is given.", 10.0)
-    lambda_w: float | None = _setting(_above(0), "Decay of the classifier, as PyTorch's weight_decay.", None)
-    lambda_h: float | None = _setting(_above(0), "Decay of the features, (λ_h/2)·Σ‖h‖² over all samples.", None)
-    lambda_b: float = _setting(
-        _between("[0, ∞)", lambda value: value >= 0), "Decay of the bias; 0 leaves the bias free.", 0.0
+    bias: bool = setting(FLAG, "Whether the last layer has a bias: true or false.", True)
+    lambda_z: float | None = setting(above(0), "Decay of the mean logits, √(λ_w λ_h).", None)
+    decay_ratio: float = setting(above(0), "λ_w / λ_z = λ_z / λ_h, where lambda_z alone is given.", 10.0)
+    lambda_w: float | None = setting(above(0), "Decay of the classifier, as PyTorch's weight_decay.", None)
+    lambda_h: float | None = setting(above(0), "Decay of the features, (λ_h/2)·Σ‖h‖² over all samples.", None)
+    lambda_b: float = setting(
+        between("[0, ∞)", lambda value: value >= 0), "Decay of the bias; 0 leaves the bias free.", 0.0
     )
-    loss: str = _setting(_one_of(*LOSSES), f"The loss, one of: {', '.join(LOSSES)}.", "cross-entropy")
-    weights: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: weight of each class.", None)
-    reduction: str | None = _setting(_TEXT, "Of the loss: mean divides by the sum of the weights, samples by N.", None)
-    label_smoothing: float | None = _setting(_NUMBER, "Of the loss: share of labels spread over all classes.", None)
-    logit_adjustment: float | None = _setting(_NUMBER, "Of the loss: τ in τ log(n_j/N), added to the logits.", None)
-    margins: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: margin of each class (LDAM).", None)
-    scales: tuple[float, ...] | None = _setting(_PER_CLASS, "Of the loss: factor of each class on logits.", None)
-    scale_by: str | None = _setting(_TEXT, "Of the loss: whether a logit or a label chooses its factor.", None)
-    gamma: float | None = _setting(_NUMBER, "Of the loss: γ of focal loss.", None)
-    epochs: int = _setting(_whole_from(1), "Passes through the data.", 400)
-    batch_size: int = _setting(_whole_from(2), "Largest number of samples in a batch.", 300)
-    sampling_strategy: str | None = _setting(
-        _STRATEGY,
+    loss: str = setting(one_of(*LOSSES), f"The loss, one of: {', '.join(LOSSES)}.", "cross-entropy")
+    weights: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: weight of each class.", None)
+    reduction: str | None = setting(TEXT, "Of the loss: mean divides by the sum of the weights, samples by N.", None)
+    label_smoothing: float | None = setting(NUMBER, "Of the loss: share of labels spread over all classes.", None)
+    logit_adjustment: float | None = setting(NUMBER, "Of the loss: τ in τ log(n_j/N), added to the logits.", None)
+    margins: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: margin of each class (LDAM).", None)
+    scales: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: factor of each class on logits.", None)
+    scale_by: str | None = setting(TEXT, "Of the loss: whether a logit or a label chooses its factor.", None)
+    gamma: float | None = setting(NUMBER, "Of the loss: γ of focal loss.", None)
+    epochs: int = setting(whole_from(1), "Passes through the data.", 400)
+    batch_size: int = setting(whole_from(2), "Largest number of samples in a batch.", 300)
+    sampling_strategy: str | None = setting(
+        STRATEGY,
         "Samples of each class that an epoch shows: minority, not minority, not majority, all, counts, CLASS:SAMPLES,…"
         " or a share; every sample once by default.",
         None,
     )
-    penalised: str | None = _setting(
-        _one_of("appearance", "sample"),
+    penalised: str | None = setting(
+        one_of("appearance", "sample"),
         "Whether features of repeated samples are decayed per appearance, the default, or per sample.",
         None,
     )
-    optimizer: str = _setting(_one_of("adam", "sgd"), "How steps are taken: adam or sgd.", "adam")
-    learning_rate: float = _setting(_above(0), "Length of the steps, at the start.", 0.01)
-    momentum: float = _setting(_between("[0, 1)", lambda value: 0 <= value < 1), "Momentum of sgd.", 0.9)
-    schedule: str = _setting(
-        _one_of("cosine", "steps"), "How decays and learning rate move: cosine, or steps as in the paper.", "cosine"
+    optimizer: str = setting(one_of("adam", "sgd"), "How steps are taken: adam or sgd.", "adam")
+    learning_rate: float = setting(above(0), "Length of the steps, at the start.", 0.01)
+    momentum: float = setting(between("[0, 1)", lambda value: 0 <= value < 1), "Momentum of sgd.", 0.9)
+    schedule: str = setting(
+        one_of("cosine", "steps"), "How decays and learning rate move: cosine, or steps as in the paper.", "cosine"
     )
-    ramp: float | None = _setting(
-        _between("[0, 1)", lambda value: 0 <= value < 1),
+    ramp: float | None = setting(
+        between("[0, 1)", lambda value: 0 <= value < 1),
         "Share of the steps on which the decays are smaller; the schedule's own by default.",
         None,
     )
-    ramp_start: float | None = _setting(
-        _between("(0, 1]", lambda value: 0 < value <= 1),
+    ramp_start: float | None = setting(
+        between("(0, 1]", lambda value: 0 < value <= 1),
         "Factor on the decays at the first step; the schedule's own by default.",
         None,
     )
-    crop: int = _setting(_whole_from(0), "Pixels by which training images are shifted at random, at most.", 0)
-    flip: bool = _setting(_FLAG, "Whether training images are mirrored at random: true or false.", False)
-    initialisation: str = _setting(
-        _TEXT, "How weights are drawn at first: default, xavier, he, lecun or orthogonal.", "default"
+    crop: int = setting(whole_from(0), "Pixels by which training images are shifted at random, at most.", 0)
+    flip: bool = setting(FLAG, "Whether training images are mirrored at random: true or false.", False)
+    initialisation: str = setting(
+        TEXT, "How weights are drawn at first: default, xavier, he, lecun or orthogonal.", "default"
     )
-    extra_layers: int = _setting(_whole_from(0), "Linear layers between features and last layer.", 0)
-    seed: int = _setting(_whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
+    extra_layers: int = setting(whole_from(0), "Linear layers between features and last layer.", 0)
+    merged_classes: tuple[tuple[int, ...], ...] | None = setting(
+        GROUPS, "Classes trained as one, by number: groups such as 5,6;7,8,9.", None
+    )
+    remedy: str | None = setting(
+        TEXT, "A remedy of `lopsided advise`, applied: such as decay, merging or class-weights:samples.", None
+    )
+    remedy_margin: float | None = setting(
+        between("[1, ∞)", lambda value: value >= 1),
+        "Threshold over λ_z that the remedy is to give; √2 by default.",
+        None,
+    )
+    seed: int = setting(whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -239,8 +179,10 @@ class Configuration:
             object.__setattr__(self, entry.name, kind.tidy(value))
         for name in ("weights", "margins", "scales"):
             if (value := getattr(self, name)) is not None:
-                terms = parse_terms(value, name, _PER_CLASS.words) if isinstance(value, str) else value
+                terms = parse_terms(value, name, PER_CLASS.words) if isinstance(value, str) else value
                 object.__setattr__(self, name, tuple(map(float, terms)))
+        if self.remedy_margin is not None and self.remedy is None:
+            raise ValueError(f"remedy_margin must be left out without a remedy; got {self.remedy_margin:g}")
         num_classes = self.model.num_classes  # stating the model checks the decays and the loss
         if self.extra_layers and (
             (self.head, self.model.features) != ("linear", "any") or self.stated_loss is not None
@@ -262,7 +204,7 @@ class Configuration:
         if self.lambda_z is not None and self.lambda_w is None and self.lambda_h is None:
             lambda_w = self.decay_ratio * self.lambda_z
         model = UFM(
-            self.counts,
+            merge_counts(parse_counts(self.counts), self.merged_classes),
             self.lambda_z,
             lambda_w=lambda_w,
             lambda_h=self.lambda_h,
@@ -272,7 +214,7 @@ class Configuration:
             features=self.prediction or ("relu" if self.features == "relu" else "any"),
         )
         if self.sampling_strategy is not None:
-            shown = target_counts(self.counts, self.sampling_strategy, undersample=True)
+            shown = target_counts(model.counts, self.sampling_strategy, undersample=True)
             return resampled(model, shown, self.penalised or "appearance")
         if self.penalised is not None:
             raise ValueError(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lopsided.counts import merged_places, parse_counts
 from lopsided.data import ImbalancedData, load_data
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.provenance import describe_machine, source_commit
 from lopsided.experiments.record import Run, plain
+from lopsided.experiments.remedied import advised, apply_remedy
 from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Geometry
 from lopsided.problem import UFM
 
@@ -77,7 +79,8 @@ def perform(
     from lopsided.training import build_network, train
 
     started = time.perf_counter()
-    seed = configuration.derived_seed
+    seed, digest, remedy = configuration.derived_seed, configuration.digest, advised(configuration)
+    asked, configuration = configuration, apply_remedy(configuration)
     samples = load_data(
         configuration.data,
         configuration.counts,
@@ -85,6 +88,8 @@ def perform(
         root=data_folder,
         image_size=configuration.image_size,
     )
+    if configuration.merged_classes:
+        samples = samples.merged(configuration.merged_classes)
     chosen = {name: getattr(configuration, name) for name in ("dim", "hidden")}
     network = build_network(
         configuration.network,
@@ -113,17 +118,19 @@ def perform(
         accelerator=accelerator,
         progress=None if progress is None else lambda done, planned, _: progress(done, planned),
     )
-    settings = {**configuration.settings, **configuration.decays, "derived_seed": seed}
-    run = assemble_run(configuration.digest, settings, samples, result)
+    stated = {"remedy": asked.remedy, "remedy_margin": asked.remedy_margin, "derived_seed": seed}
+    settings = {**configuration.settings, **configuration.decays, **stated}
+    run = assemble_run(digest, settings, samples, result)
     row = {
-        "digest": configuration.digest,
+        "digest": digest,
         "outcome": "diverged" if result.diverged else "trained",
         **settings,
         "lambda_z": configuration.model.lambda_z,
         "findings": [entry.code for entry in result.findings],
         "near_threshold": is_near_threshold(network.predict, result.model),
         **_outcome(run, samples),
-        **_accuracies(result, rarest_classes(samples.counts)),
+        **_accuracies(result, asked),
+        "remedy_works": None if remedy is None else remedy.works,
         "seconds": time.perf_counter() - started,
         "commit": source_commit(),
         **{f"machine_{name}": value for name, value in describe_machine().items()},
@@ -216,11 +223,18 @@ def mean_cosine(geometry: Geometry, classes: list[int]) -> float:
     return float((np.sum(directions @ directions.T) - number) / (number * (number - 1)))
 
 
-def _accuracies(result: TrainingResult, rare: list[int]) -> dict[str, Any]:
-    """Accuracy of each class, and its mean over the rarest classes and over the others."""
+def _accuracies(result: TrainingResult, asked: Configuration) -> dict[str, Any]:
+    """Accuracy of each class, and its mean over what were the rarest classes before any remedy, and over the others.
+
+    Of classes merged by a remedy each has the accuracy of all.
+    """
+    counts = parse_counts(asked.counts)
+    places = merged_places(apply_remedy(asked).merged_classes, len(counts))
+    rare = rarest_classes(counts)
     columns: dict[str, Any] = {"class_accuracy": result.class_accuracy, "test_accuracy": result.test_accuracy}
     columns["test_class_accuracy"] = result.test_class_accuracy
     found = np.array(result.test_class_accuracy or np.full(result.model.num_classes, np.nan))
+    found = found[places]
     others = np.setdiff1d(np.arange(len(found)), rare)
     columns["test_accuracy_rare"] = float(found[rare].mean())
     columns["test_accuracy_common"] = float(found[others].mean()) if len(others) else math.nan

@@ -22,6 +22,7 @@ from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import RunProgress, perform, require_training, torch_threads
 from lopsided.experiments.files import writable_folder, write_atomically
 from lopsided.experiments.record import Run
+from lopsided.experiments.remedied import apply_remedy
 
 #: The folder of the runs within that of a sweep, and the table of all.
 RUNS, ROWS = "runs", "rows.jsonl"
@@ -184,7 +185,7 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
     """
     sources = {(entry.data, entry.image_size) for entry in configurations}
     available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
-    for entry in configurations:
+    for entry in map(apply_remedy, configurations):
         there, wanted = available[entry.data, entry.image_size], parse_counts(entry.counts)
         if len(wanted) > len(there):
             raise ValueError(f"counts must name at most the {len(there)} classes of {entry.data}; got {entry.counts}")
