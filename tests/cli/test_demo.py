@@ -1,6 +1,5 @@
 """The demo as a user runs it: a real process, on real data, judged by what it leaves behind."""
 
-import dataclasses
 import json
 import re
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lopsided.experiments import Run
-from lopsided.experiments.recipes import RECIPES
+from lopsided.experiments.configuration import configure
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
 
@@ -81,8 +80,7 @@ def test_the_report_and_the_runs_lie_in_the_folder(demo):
 
 
 def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
-    hasty = {name: dataclasses.replace(recipe, epochs=2) for name, recipe in RECIPES.items()}
-    monkeypatch.setattr("lopsided.experiments.demo.RECIPES", hasty)
+    monkeypatch.setattr("lopsided.experiments.demo.configure", lambda settings: configure({**settings, "epochs": 2}))
     outcome = call("demo", "--counts", "30x2,6x2", "--output", str(tmp_path / "out"))
     assert outcome.code == 1
     assert "The target does not hold." in outcome.out
@@ -150,10 +148,11 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
 
 
 _LIMITED = """
-import dataclasses, resource, sys
+import resource, sys
 from lopsided.cli import main
 from lopsided.experiments import demo
-demo.RECIPES = {name: dataclasses.replace(recipe, epochs=2) for name, recipe in demo.RECIPES.items()}
+configure = demo.configure
+demo.configure = lambda settings: configure({**settings, "epochs": 2})
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 main(["demo", "--counts", "30x2,6x2", "--output", sys.argv[2]])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.experiments import Run, plans
+from lopsided.experiments import Run, plans, stated
 from lopsided.experiments.configuration import configure
 from lopsided.experiments.execution import is_near_threshold, mean_cosine
 from lopsided.experiments.judging import judge_experiment
@@ -113,11 +113,13 @@ def test_small_scale_takes_fashion_mnist_where_it_is_and_else_the_digits(monkeyp
             raise ValueError("data is not there")
         return np.full(10, 160)
 
-    monkeypatch.setattr(plans, "samples_a_class", only_digits)
+    for module in (plans, stated):
+        monkeypatch.setattr(module, "samples_a_class", only_digits)
     experiment = plan("fig6")
     assert {point.fitted.data for point in experiment.points} == {"digits"}
     assert "500x3,100x7 is carried out as 160x3,32x7" in experiment.lead
-    monkeypatch.setattr(plans, "samples_a_class", lambda *_: np.full(10, 6000))
+    for module in (plans, stated):
+        monkeypatch.setattr(module, "samples_a_class", lambda *_: np.full(10, 6000))
     experiment = plan("fig6")
     assert {(point.fitted.data, point.fitted.counts) for point in experiment.points} == {
         ("fashion-mnist", "500x3,100x7")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -12,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.experiments.recipes import RECIPES
+from lopsided.data import load_data
 from lopsided.metrics import Moments, effective_decay
+from lopsided.training import build_network, train
 
 COUNTS = st.lists(st.integers(1, 400), min_size=2, max_size=6)
 DECAYS = st.floats(-4, 0).map(lambda exponent: 10.0**exponent)
@@ -117,16 +117,13 @@ def test_compare_solves_the_model_of_this_network(lambda_z, lost):
         assert comparison[name].relative_error < 1e-4
 
 
-@pytest.fixture(scope="module")
-def recipe():
-    return dataclasses.replace(RECIPES["digits"], counts="60x5,15x5", hidden=(64,), dim=16, epochs=300, batch_size=125)
-
-
 @pytest.mark.parametrize(("lambda_z", "lost"), [(0.005, []), (0.014, [[5, 6, 7, 8, 9]])], ids=["kept", "lost"])
-def test_a_network_trained_on_the_digits_tells_its_decay_and_is_predicted_by_it(recipe, lambda_z, lost):
-    result = recipe.train(recipe.load(), lambda_z)
+def test_a_network_trained_on_the_digits_tells_its_decay_and_is_predicted_by_it(lambda_z, lost):
+    data = load_data("digits", "60x5,15x5")
+    network = build_network("mlp", data.input_shape, data.num_classes, hidden=(64,), dim=16)
+    stated = {"lambda_w": 30 * lambda_z, "lambda_h": lambda_z / 30, "lambda_b": 0.02}
+    result = train(network, data, **stated, epochs=300, batch_size=125, learning_rate=0.01)
     head = result.network.head
-    stated = recipe.decays(lambda_z)
     decay = effective_decay(
         result.moments, head.weight, head.bias, weight_decay=stated["lambda_w"], bias_decay=stated["lambda_b"]
     )

@@ -156,9 +156,9 @@ def load_data(
     source = find_source(name, root, download, image_size)
     wanted = read_counts(counts).counts
     if source.class_names is not None:  # told before anything is read
-        _check_classes(wanted, source.class_names, name)
+        check_classes(wanted, len(source.class_names), name)
     found = source.read(root, download)
-    _check_classes(wanted, found.class_names, name)
+    check_classes(wanted, len(found.class_names), name)
     generator = np.random.default_rng(seed)
     chosen = []
     for index, count in enumerate(wanted):
@@ -184,9 +184,16 @@ def load_data(
     return ImbalancedData(name, inputs, labels, wanted, found.class_names[: len(wanted)], *test)
 
 
-def _check_classes(wanted: NDArray[np.int64], class_names: tuple[str, ...], name: str) -> None:
-    if len(wanted) > len(class_names):
-        raise ValueError(f"counts must name at most the {len(class_names)} classes of {name}; got {len(wanted)}")
+def check_classes(wanted: NDArray[np.int64], num_classes: int, name: str) -> None:
+    """Refuse counts of more classes than a data set has.
+
+    Raises
+    ------
+    ValueError
+        If there are more.
+    """
+    if len(wanted) > num_classes:
+        raise ValueError(f"counts must name at most the {num_classes} classes of {name}; got {len(wanted)}")
 
 
 def sample_indices(counts: str | ArrayLike) -> ImbalancedData:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lopsided.comparison import COLLAPSED_NC1
 from lopsided.counts import format_counts, parse_counts
-from lopsided.data import ImbalancedData
 from lopsided.experiments.checks import Check, name_groups
-from lopsided.experiments.execution import assemble_run, require_training, torch_threads
+from lopsided.experiments.configuration import KEYS, Configuration, configure
+from lopsided.experiments.execution import perform, require_training, torch_threads
 from lopsided.experiments.files import check_writable
-from lopsided.experiments.recipes import RECIPES, Recipe
 from lopsided.experiments.record import Run
+from lopsided.experiments.stated import read_stated, small_scale
+from lopsided.experiments.sweep import check_data
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
 
@@ -60,13 +61,8 @@ def run_demo(
 
     Parameters
     ----------
-    data : str, default "digits"
-        Name of a data set that has a recipe.
-    counts : str, optional
-        Samples in each class; by default those of the data set's recipe, at the recipe's decays. For other counts the
-        decays follow from the thresholds; see :func:`decays_to_show`.
-    seed : int, default 0
-        Decides the samples drawn, the initial weights and the order of training.
+    data, counts, seed
+        Of :func:`demo_configurations`.
     output : str or Path, optional
         Folder in which each run is stored as soon as it is done, in ``runs/NAME``.
     progress : callable, optional
@@ -84,29 +80,65 @@ def run_demo(
     OSError
         If a run cannot be stored once it is done, as on a full disk; runs stored before are whole.
     """
-    if data not in RECIPES:
-        raise ValueError(f"data must be one of the known data sets: {', '.join(RECIPES)}; got {data!r}")
+    configurations = demo_configurations(data, counts, seed=seed)
     require_training()
-    recipe = RECIPES[data]
-    if counts is not None:
-        shown = format_counts(parse_counts(counts))
-        recipe = dataclasses.replace(recipe, counts=shown, lambda_z=decays_to_show(shown, recipe.lambda_b))
     if output is not None:
         check_writable(output)
-    samples = recipe.load(seed=seed)
+    check_data(list(configurations.values()), None)
     runs = []
     with torch_threads(1):
-        for name, lambda_z in recipe.lambda_z.items():
-            run = _run(name, recipe, samples, lambda_z, seed=seed, progress=progress)
+        for name, configuration in configurations.items():
+            run, _ = perform(configuration, progress=None if progress is None else partial(progress, name))
+            run = dataclasses.replace(run, name=name)
             if output is not None:
                 run.save(Path(output, "runs", name))
             runs.append(run)
     return Demo(
         title=f"{data}: predicted, trained, measured",
-        lead=_lead(recipe, samples, seed),
+        lead=_lead(configurations["below"]),
         runs=tuple(runs),
         checks=tuple(check for run in runs for check in judge(run)),
     )
+
+
+def demo_configurations(data: str = "digits", counts: str | None = None, *, seed: int = 0) -> dict[str, Configuration]:
+    """The runs of the demo.
+
+    Parameters
+    ----------
+    data : str, default "digits"
+        Name of a data set that ``figures/demo.toml`` knows; its network and descent are those of the figures at small
+        scale.
+    counts : str, optional
+        Samples in each class, by default the data set's own.
+    seed : int, default 0
+        Decides the samples drawn, the initial weights and the order of training.
+
+    Returns
+    -------
+    dict of str to Configuration
+        By the names that :func:`decays_to_show` gives to their decays.
+
+    Raises
+    ------
+    ValueError
+        If the data set is unknown, or the counts cannot be read.
+
+    Examples
+    --------
+    >>> runs = demo_configurations("digits")
+    >>> [(name, run.counts, round(run.lambda_z, 5)) for name, run in runs.items()]
+    [('below', '150x5,30x5', 0.00304), ('between', '150x5,30x5', 0.0091), ('above', '150x5,30x5', 0.01565)]
+    """
+    stated = read_stated("demo")
+    if data not in stated:
+        raise ValueError(f"data must be one of the known data sets: {', '.join(stated)}; got {data!r}")
+    scale = {key: value for key, value in read_stated("scales")[small_scale(data)].items() if key in KEYS}
+    settings = {**scale, **stated[data]}
+    if counts is not None:
+        settings["counts"] = format_counts(parse_counts(counts))
+    decays = decays_to_show(settings["counts"], settings["lambda_b"])
+    return {name: configure({**settings, "lambda_z": lambda_z, "seed": seed}) for name, lambda_z in decays.items()}
 
 
 def decays_to_show(counts: str, lambda_b: float) -> dict[str, float]:
@@ -188,31 +220,13 @@ def _fits_every_class(geometry: Geometry) -> bool:
     return bool(np.all(np.argmax(logits, axis=1) == np.arange(geometry.num_classes)))
 
 
-def _run(
-    name: str,
-    recipe: Recipe,
-    samples: ImbalancedData,
-    lambda_z: float,
-    *,
-    seed: int,
-    progress: DemoProgress | None,
-) -> Run:
-    def report(done: int, planned: int, row: Mapping[str, Any]) -> None:
-        if progress is not None:
-            progress(name, done, planned)
-
-    result = recipe.train(samples, lambda_z, seed=seed, progress=report)
-    recorded = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    settings = {**recorded, "lambda_z": lambda_z, **recipe.decays(lambda_z), "seed": seed}
-    return assemble_run(name, settings, samples, result)
-
-
-def _lead(recipe: Recipe, samples: ImbalancedData, seed: int) -> str:
-    widths = "-".join(map(str, (*recipe.hidden, recipe.dim)))
+def _lead(configuration: Configuration) -> str:
+    counts = configuration.model.counts
+    widths = "-".join(map(str, (*(configuration.hidden or ()), configuration.dim)))
     return (
-        f"{samples.num_samples} images of {recipe.data} in {samples.num_classes} classes ({recipe.counts}). "
+        f"{counts.sum()} images of {configuration.data} in {len(counts)} classes ({configuration.counts}). "
         f"Predicted from the counts and the decays alone; measured in a multilayer perceptron ({widths}, batch norm in "
-        f"the hidden layers) after {recipe.epochs} epochs at each decay, seed {seed}."
+        f"the hidden layers) after {configuration.epochs} epochs at each decay, seed {configuration.seed}."
     )
 
 

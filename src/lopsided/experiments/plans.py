@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 from lopsided.counts import format_counts
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.grids import GRID, expand
+from lopsided.experiments.stated import read_stated, small_scale
 from lopsided.experiments.sweep import samples_a_class
 
 #: The figures of Hong & Ling (JMLR 2024), in the paper's order.
@@ -23,8 +22,6 @@ FIGURES = tuple(f"fig{number}" for number in range(1, 10))
 NEXT = ("initialisation", "counts", "losses", "relu", "generalisation")
 EXPERIMENTS = (*FIGURES, *NEXT)
 SCALES = ("small", "full")
-#: The settings of ``small`` where its data set is not on this machine.
-_EMBEDDED = "embedded"
 _ABOUT = ("title", "kind", "x", "by")
 
 
@@ -131,8 +128,8 @@ def plan(
     if scale not in SCALES:
         raise ValueError(f"scale must be one of: {', '.join(SCALES)}; got {scale!r}")
     changes = dict(changes or {})
-    figure, scales = _read(name), _read("scales")
-    settings = "full" if scale == "full" else _small_settings(scales, data_folder, changes)
+    figure, scales = read_stated(name), read_stated("scales")
+    settings = "full" if scale == "full" else small_scale(changes.get("data"), data_folder)
     shared = {key: value for key, value in figure.items() if key not in (*_ABOUT, *scales, GRID)}
     own = figure.get(settings, {})
     base = {**scales[settings], **shared, **{key: value for key, value in own.items() if key != GRID}}
@@ -201,21 +198,3 @@ def _grids(stated: Any, own: Any) -> list[dict[str, Any]]:
     if isinstance(own, list):
         return own
     return [{**grid, **own} for grid in (stated if isinstance(stated, list) else [stated])]
-
-
-def _small_settings(scales: Mapping[str, Any], data_folder: str | Path | None, changes: Mapping[str, Any]) -> str:
-    """The table of settings for the data set asked for, or else for what is on this machine."""
-    if "data" in changes:
-        return _EMBEDDED if changes["data"] == scales[_EMBEDDED]["data"] else "small"
-    try:
-        samples_a_class(scales["small"]["data"], data_folder)
-    except ValueError:
-        return _EMBEDDED
-    return "small"
-
-
-def _read(name: str) -> dict[str, Any]:
-    text = (files("lopsided.experiments") / ("next" if name in NEXT else "figures") / f"{name}.toml").read_text(
-        encoding="utf-8"
-    )
-    return tomllib.loads(text)

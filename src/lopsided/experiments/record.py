@@ -57,7 +57,7 @@ class Run:
     name : str
         What the run is called, in tables and as a folder.
     settings : dict
-        Counts, decays, data, seed, recipe, class names: what to ask again to get the same run.
+        Counts, decays, data, seed, network and descent, class names: what to ask again to get the same run.
     predicted, measured : Geometry
         The certified optimum and the network.
     certificate : dict

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from lopsided.counts import parse_counts
-from lopsided.data.sources import find_source
+from lopsided.data.imbalanced import check_classes
+from lopsided.data.sources import Source, find_source
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import RunProgress, perform, require_training, torch_threads
 from lopsided.experiments.files import writable_folder, write_atomically
@@ -183,12 +184,15 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
     ValueError
         If not; where files are missing, with the way to get them.
     """
+    for entry in configurations:  # told before anything is read
+        names = _source(entry.data, data_folder, entry.image_size).class_names
+        if names is not None:
+            check_classes(parse_counts(entry.counts), len(names), entry.data)
     sources = {(entry.data, entry.image_size) for entry in configurations}
     available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
     for entry in map(apply_remedy, configurations):
         there, wanted = available[entry.data, entry.image_size], parse_counts(entry.counts)
-        if len(wanted) > len(there):
-            raise ValueError(f"counts must name at most the {len(there)} classes of {entry.data}; got {entry.counts}")
+        check_classes(wanted, len(there), entry.data)
         if np.any(wanted > there[: len(wanted)]):
             index = int(np.argmax(wanted > there[: len(wanted)]))
             raise ValueError(
@@ -212,11 +216,15 @@ def samples_a_class(
     >>> samples_a_class("digits")
     array([158, 162, 157, 163, 161, 162, 161, 159, 154, 160])
     """
+    found = _source(data, data_folder, image_size).read(data_folder, False)
+    return np.bincount(found.train.labels, minlength=len(found.class_names))
+
+
+def _source(data: str, data_folder: str | Path | None, image_size: int | None) -> Source:
     try:
-        found = find_source(data, data_folder, False, image_size).read(data_folder, False)
+        return find_source(data, data_folder, False, image_size)
     except ValueError as error:
         raise ValueError(re.sub("^root ", "data_folder ", str(error))) from None
-    return np.bincount(found.train.labels, minlength=len(found.class_names))
 
 
 def _parallel(
