@@ -130,6 +130,10 @@ def test_decays_follow_from_lambda_z_or_are_given():
         ({"lambda_w": 1.0, "lambda_h": 4.0}, "lambda_z must equal"),
         ({"extra_layers": -1}, "extra_layers must be a whole number of at least 0; got -1"),
         ({"extra_layers": 1, "features": "relu"}, "extra_layers must be 0 but for plain cross-entropy"),
+        (
+            {"extra_layers": 1, "sampling_strategy": "not majority", "penalised": "sample"},
+            "extra_layers must be 0 but for plain cross-entropy",
+        ),
         ({"extra_layers": 1, "head": "etf"}, "extra_layers must be 0 but for plain cross-entropy"),
         ({"extra_layers": 1, "loss": "focal", "gamma": 1.0}, "extra_layers must be 0 but for plain cross-entropy"),
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),

@@ -31,7 +31,7 @@ from lopsided.experiments.kinds import (
     setting,
     whole_from,
 )
-from lopsided.losses import LOSSES, Loss
+from lopsided.losses import LOSSES, CrossEntropy, Loss
 from lopsided.problem import UFM
 from lopsided.remedies import resampled, target_counts
 
@@ -184,9 +184,8 @@ class Configuration:
         if self.remedy_margin is not None and self.remedy is None:
             raise ValueError(f"remedy_margin must be left out without a remedy; got {self.remedy_margin:g}")
         num_classes = self.model.num_classes  # stating the model checks the decays and the loss
-        if self.extra_layers and (
-            (self.head, self.model.features) != ("linear", "any") or self.stated_loss is not None
-        ):
+        predictable = (self.head, self.model.features, self.model.loss) == ("linear", "any", CrossEntropy())
+        if self.extra_layers and not predictable:
             raise ValueError(
                 "extra_layers must be 0 but for plain cross-entropy, features of any sign and a head that is trained;"
                 f" got {self.extra_layers}: no prediction is known"
