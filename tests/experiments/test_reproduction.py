@@ -194,7 +194,7 @@ def claims(checks):
 
 def test_a_network_at_the_optimum_holds_every_claim(fig5):
     experiment, rows, runs = fig5
-    checks = claims(judge_experiment(experiment, rows, runs)[0])
+    checks = claims(judge_experiment(experiment, rows, runs).checks)
     assert len(checks) == 9
     assert all(check.holds for check in checks.values())
     assert checks["where the rare classes merge"].found == "from 0.0039 on, not up to 0.003"
@@ -213,7 +213,7 @@ def test_a_merge_at_the_wrong_decay_is_found(fig5):
     experiment, rows, runs = fig5
     early = runs[4].predicted  # the rare classes have merged there
     wrong = [dataclasses.replace(runs[0], measured=early), *runs[1:]]
-    checks = claims(judge_experiment(experiment, rows, wrong)[0])
+    checks = claims(judge_experiment(experiment, rows, wrong).checks)
     assert not checks["where the rare classes merge"].holds
     assert checks["where the rare classes merge"].found.startswith("at 0.0027, 0.0039")
     assert checks["merged classes as predicted, no others"].found == "8 of 9"
@@ -233,14 +233,14 @@ def test_a_merge_at_the_wrong_decay_is_found(fig5):
 )
 def test_what_differs_is_what_does_not_hold(fig5, change, claim):
     experiment, rows, runs = fig5
-    checks = claims(judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs)[0])
+    checks = claims(judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs).checks)
     assert [name for name, check in checks.items() if not check.holds] == [claim]
 
 
 def test_an_uncertified_prediction_is_no_target(fig5):
     experiment, rows, runs = fig5
     doubtful = dataclasses.replace(runs[0], certificate={**runs[0].certificate, "status": "stationary"})
-    checks = claims(judge_experiment(experiment, rows, [doubtful, *runs[1:]])[0])
+    checks = claims(judge_experiment(experiment, rows, [doubtful, *runs[1:]]).checks)
     assert not checks["every prediction is certified"].holds
 
 
@@ -250,7 +250,7 @@ def test_the_judges_of_training_tell_good_from_bad(name):
     pairs = [as_trained(point, experiment) for point in experiment.points[:2]] if experiment.x else None
     pairs = pairs or [as_trained_without_axis(point, experiment) for point in experiment.points[:2]]
     rows, runs = [entry for entry, _ in pairs], [run for _, run in pairs]
-    assert all(check.holds for check in judge_experiment(experiment, rows, runs)[0])
+    assert all(check.holds for check in judge_experiment(experiment, rows, runs).checks)
     bad = {"train_accuracy": 0.9, "mean_logits_error": 0.2, "bias_error": 0.5}
     slow = dataclasses.replace(
         runs[0],
@@ -258,7 +258,7 @@ def test_the_judges_of_training_tell_good_from_bad(name):
         history=[{"epoch": 0, "nc1_rank_aware": 5.0}, {"epoch": 9, "nc1_rank_aware": 0.1}],
         measured=lp.Geometry(runs[0].measured.counts, -runs[0].measured.class_means, runs[0].measured.classifier),
     )
-    checks = judge_experiment(experiment, [{**rows[0], **bad}, rows[1]], [slow, runs[1]])[0]
+    checks = judge_experiment(experiment, [{**rows[0], **bad}, rows[1]], [slow, runs[1]]).checks
     assert [check.holds for check in checks] == [True, True, False, False, False]
 
 
@@ -271,7 +271,7 @@ def test_the_folder_of_a_figure(name, tmp_path):
     experiment = plan(name, changes={"data": "digits"})
     pairs = [as_trained_without_axis(point, experiment) for point in experiment.points]
     rows, runs = tuple(entry for entry, _ in pairs), tuple(run for _, run in pairs)
-    checks = tuple(judge_experiment(experiment, rows, runs)[0])
+    checks = tuple(judge_experiment(experiment, rows, runs).checks)
     result = Reproduction(experiment, rows, runs, checks)
     assert f"{name}: {len(checks)} of {len(checks)} claims hold" in figure_reproduction(result).get_suptitle()
     table = write_reproduction(tmp_path, [result])

@@ -81,6 +81,7 @@ def reproduce(
                     result.experiment.name: {
                         "lead": result.experiment.lead,
                         "notes": list(result.notes),
+                        "tables": [{"header": table.header, "lines": table.lines} for table in result.tables],
                         "rows": list(result.rows),
                     }
                     for result in results

@@ -48,6 +48,34 @@ class Check:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Results as text, line by line.
+
+    Attributes
+    ----------
+    header : tuple of str
+    lines : tuple of tuple of str
+        Each as long as the header.
+    """
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+    def to_markdown(self) -> str:
+        """The table in Markdown.
+
+        Examples
+        --------
+        >>> print(Table(("class", "kept"), (("0", "yes"),)).to_markdown())
+        | class | kept |
+        | --- | --- |
+        | 0 | yes |
+        """
+        lines = (self.header, ("---",) * len(self.header), *self.lines)
+        return "\n".join(f"| {' | '.join(text.replace('|', '/') for text in line)} |" for line in lines)
+
+
 def name_groups(merged: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Put groups of merged classes in words.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lopsided.experiments.checks import Check
 from lopsided.experiments.configuration import Configuration
+from lopsided.experiments.groups import LEAST_LEAD
 from lopsided.remedies.outlook import outlook_of
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ PREDICTORS = {
 }
 #: From this rank correlation on a quantity is said to rank the test accuracies.
 RANKS = 0.5
-#: Test accuracy up to which a class is called lost, and from which on it is called kept.
+#: Test accuracy up to which a class is not told from others, and from which on it is.
 LOST, KEPT = 0.05, 0.2
 
 
@@ -40,7 +41,9 @@ class ClassTable:
     predicted : dict of str to (M,) array
         Every quantity of :data:`PREDICTORS`.
     lost : (M,) array of bool
-        Whether the class is predicted to be lost: merged with another, or outvoted beyond its threshold.
+        Whether another class is predicted for its samples, by more than ``LEAST_LEAD``.
+    told : (M,) array of bool
+        Whether it is predicted itself, by as much.
     near : (M,) array of bool
         Whether its run is near a threshold, so that which classes are lost is not judged.
     """
@@ -49,18 +52,18 @@ class ClassTable:
     label: NDArray[np.int64]
     predicted: dict[str, Array]
     lost: NDArray[np.bool_]
+    told: NDArray[np.bool_]
     near: NDArray[np.bool_]
 
 
 def class_table(configurations: Sequence[Configuration], rows: Sequence[dict[str, Any]]) -> ClassTable:
     """Predictions and test accuracies of all classes of all runs."""
-    parts: dict[str, list[Any]] = {name: [] for name in ("accuracy", "label", "lost", "near", *PREDICTORS)}
+    parts: dict[str, list[Any]] = {name: [] for name in ("accuracy", "label", "near", *PREDICTORS)}
     for configuration, row in zip(configurations, rows, strict=True):
         outlook = outlook_of(configuration.model)
         number = len(outlook.counts)
         parts["accuracy"].append(row["test_class_accuracy"] or [np.nan] * number)
         parts["label"].append(np.arange(number))
-        parts["lost"].append(np.array(outlook.states) == "lost")
         parts["near"].append(np.full(number, row["near_threshold"]))
         parts["margin"].append(outlook.margins)
         parts["lead"].append(outlook.logit_gap)
@@ -71,7 +74,8 @@ def class_table(configurations: Sequence[Configuration], rows: Sequence[dict[str
         accuracy=joined["accuracy"].astype(np.float64),
         label=joined["label"],
         predicted={name: joined[name] for name in PREDICTORS},
-        lost=joined["lost"],
+        lost=joined["lead"] < -LEAST_LEAD,
+        told=joined["lead"] > LEAST_LEAD,
         near=joined["near"],
     )
 
@@ -115,16 +119,16 @@ def judge_generalisation(
     Returns
     -------
     checks : list of Check
-        Whether lost classes are lost on test samples too, and kept ones kept; and for each quantity, whether it ranks
-        test accuracies: over all, within each class, and within each class among those that are kept.
+        Whether classes that the optimum tells, or does not, are so on test samples too; and for each quantity, whether
+        it ranks test accuracies: over all, within each class, and within each class where the optimum tells it.
     notes : list of str
         The same in plain words.
     """
     table = class_table(configurations, rows)
     known = ~np.isnan(table.accuracy)
     judged = known & ~table.near
-    checks = [_bounded(name, table, judged & table.lost, lost=True), _bounded(name, table, judged & ~table.lost)]
-    kept = known & ~table.lost
+    checks = [_bounded(name, table, judged & table.lost, lost=True), _bounded(name, table, judged & table.told)]
+    kept = known & table.told
     summary = {}
     for quantity, words in PREDICTORS.items():
         values = table.predicted[quantity]
@@ -134,7 +138,7 @@ def judge_generalisation(
         for scope, number, note in (
             ("over all classes and runs", pooled, ""),
             ("for each class over its runs", _median(inside), _range(inside)),
-            ("the same among kept classes", _median(among), _range(among)),
+            ("the same where the optimum tells it", _median(among), _range(among)),
         ):
             checks.append(
                 Check(
@@ -152,7 +156,7 @@ def _bounded(name: str, table: ClassTable, chosen: NDArray[np.bool_], *, lost: b
     """Whether classes predicted lost are hardly ever recognised, or those predicted kept are."""
     found = table.accuracy[chosen]
     good = found <= LOST if lost else found >= KEPT
-    claim = f"a class predicted {'lost' if lost else 'not lost'} is so on test samples"
+    claim = f"a class that the optimum {'does not tell is not told' if lost else 'tells is told'} on test samples"
     target = f"accuracy {'≤' if lost else '≥'} {100 * (LOST if lost else KEPT):g} %, {len(found)} of {len(found)}"
     text = "no such class"
     if len(found):
@@ -169,9 +173,9 @@ def _notes(table: ClassTable, judged: NDArray[np.bool_], summary: dict[str, tupl
     among = summary[best][2]
     verdict = "ranks" if among >= RANKS else "hardly ranks" if among > 0 else "does not rank"
     return [
-        f"Of classes predicted lost {mean(judged & table.lost)} of the test samples are classified right, of all others"
-        f" {mean(judged & ~table.lost)}.",
-        f"Among classes that are not lost the {PREDICTORS[best]} {verdict} the test accuracy of a class over decays and"
+        f"Of classes that the optimum gives to others {mean(judged & table.lost)} of the test samples are classified"
+        f" right, of those that it tells {mean(judged & table.told)}.",
+        f"Where it tells a class, the {PREDICTORS[best]} {verdict} the test accuracy of a class over decays and"
         f" counts: rank correlation {among:.2f} in the middle of the classes.",
     ]
 

@@ -12,6 +12,7 @@ import numpy as np
 from lopsided.experiments.checks import LARGEST_ERROR, Check, errors_check, share
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.record import Run
+from lopsided.geometry import Geometry
 
 Row = dict[str, Any]
 
@@ -47,10 +48,21 @@ def grouped(rows: Sequence[Row], by: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def judge_groups(name: str, by: Sequence[str], rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_groups(
+    name: str, groups: Mapping[str, Sequence[int]], rows: Sequence[Row], runs: Sequence[Run]
+) -> list[Check]:
     """Judge every group of runs against what is predicted for each run.
 
-    Runs near a threshold are not judged for their merges.
+    Runs near a threshold are not judged.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment.
+    groups : mapping of str to sequence of int
+        Indices of the runs of each group.
+    rows, runs : sequences of dict and Run
+        One a point.
 
     Returns
     -------
@@ -58,7 +70,7 @@ def judge_groups(name: str, by: Sequence[str], rows: Sequence[Row], runs: Sequen
         Up to four a group: merged classes, rank, classes told apart, mean logits where any are left.
     """
     checks = []
-    for label, members in grouped(rows, by).items():
+    for label, members in groups.items():
         judged = [(rows[index], runs[index]) for index in members if not rows[index]["near_threshold"]]
         claims = {
             "merged classes as predicted": [run.comparison.same_merged for _, run in judged],
@@ -74,9 +86,9 @@ def judge_groups(name: str, by: Sequence[str], rows: Sequence[Row], runs: Sequen
     return checks
 
 
-def predicted_lead(run: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(K,) by how much the own logit leads the next one in what is predicted, bias included, in nats."""
-    logits = run.predicted.mean_logits + run.predicted.bias
+def own_lead(geometry: Geometry) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(K,) by how much the own logit of a class's mean leads the next one, bias included, in nats."""
+    logits = geometry.mean_logits + geometry.bias
     own = np.diagonal(logits).copy()
     np.fill_diagonal(others := logits.copy(), -np.inf)
     lead: np.ndarray[Any, np.dtype[np.float64]] = own - others.max(axis=1)
@@ -88,7 +100,7 @@ def told_as_predicted(row: Row, run: Run) -> bool:
 
     A class whose lead is within :data:`LEAST_LEAD` of zero is passed over: all that have merged with their rivals are.
     """
-    lead = predicted_lead(run)
+    lead = own_lead(run.predicted)
     accuracy = np.array(row["class_accuracy"], dtype=np.float64)
     clear = np.abs(lead) > LEAST_LEAD
     return bool(((accuracy > 0.5) == (lead > 0))[clear].all())

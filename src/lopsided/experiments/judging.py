@@ -5,32 +5,60 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lopsided.experiments.checks import Check, share
+from lopsided.experiments.checks import Check, Table, share
 from lopsided.experiments.generalisation import judge_generalisation
-from lopsided.experiments.groups import judge_groups
+from lopsided.experiments.groups import grouped, judge_groups
 from lopsided.experiments.plans import Experiment
 from lopsided.experiments.record import Run
+from lopsided.experiments.remedy_table import judge_remedies
 from lopsided.experiments.verdicts import judge_axis, judge_collapse, judge_mean_logits
 
 Row = dict[str, Any]
-#: What the judge of a kind returns: claims with verdicts, and sentences on what else was found.
-Judged = tuple[list[Check], list[str]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of an experiment.
+
+    Attributes
+    ----------
+    checks : list of Check
+        Claims with their verdicts.
+    notes : list of str
+        What else was found, in sentences.
+    tables : list of Table
+        The same in numbers.
+    """
+
+    checks: list[Check]
+    notes: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def _judge_remedies(experiment: Experiment, rows: Sequence[Row], runs: Sequence[Run]) -> Judgement:
+    checks, tables = judge_remedies(experiment, rows, runs)
+    return Judgement(checks, tables=tables)
+
 
 #: The judge of each kind of experiment.
-KINDS: dict[str, Callable[[Experiment, Sequence[Row], Sequence[Run]], Judged]] = {
-    "axis": lambda experiment, rows, runs: (judge_axis(experiment.name, rows, runs), []),
-    "nc1": lambda experiment, rows, runs: (judge_collapse(experiment.name, rows, runs), []),
-    "mean_logits": lambda experiment, rows, runs: (judge_mean_logits(experiment.name, rows, runs), []),
-    "groups": lambda experiment, rows, runs: (judge_groups(experiment.name, experiment.by, rows, runs), []),
-    "generalisation": lambda experiment, rows, runs: judge_generalisation(
-        experiment.name, [point.fitted for point in experiment.points], rows
+KINDS: dict[str, Callable[[Experiment, Sequence[Row], Sequence[Run]], Judgement]] = {
+    "axis": lambda experiment, rows, runs: Judgement(judge_axis(experiment.name, rows, runs)),
+    "nc1": lambda experiment, rows, runs: Judgement(judge_collapse(experiment.name, rows, runs)),
+    "mean_logits": lambda experiment, rows, runs: Judgement(judge_mean_logits(experiment.name, rows, runs)),
+    "groups": lambda experiment, rows, runs: Judgement(
+        judge_groups(experiment.name, grouped(rows, experiment.by), rows, runs)
     ),
+    "generalisation": lambda experiment, rows, runs: Judgement(
+        *judge_generalisation(experiment.name, [point.fitted for point in experiment.points], rows)
+    ),
+    "remedies": _judge_remedies,
 }
 
 
-def judge_experiment(experiment: Experiment, rows: Sequence[Row], runs: Sequence[Run]) -> Judged:
+def judge_experiment(experiment: Experiment, rows: Sequence[Row], runs: Sequence[Run]) -> Judgement:
     """Judge the runs of an experiment against what was predicted for each.
 
     Parameters
@@ -41,13 +69,12 @@ def judge_experiment(experiment: Experiment, rows: Sequence[Row], runs: Sequence
 
     Returns
     -------
-    checks : list of Check
-        The first two are of every experiment: predictions certified, and no run diverged or stuck.
-    notes : list of str
-        What else was found, in sentences.
+    Judgement
+        The first two claims are of every experiment: predictions certified, and no run diverged or stuck.
     """
-    checks, notes = KINDS[experiment.kind](experiment, rows, runs)
-    return [_certified(experiment.name, runs), _sound(experiment.name, rows), *checks], notes
+    found = KINDS[experiment.kind](experiment, rows, runs)
+    shared = [_certified(experiment.name, runs), _sound(experiment.name, rows)]
+    return replace(found, checks=[*shared, *found.checks])
 
 
 def _certified(name: str, runs: Sequence[Run]) -> Check:

@@ -19,7 +19,7 @@ from lopsided.experiments.sweep import samples_a_class
 #: The figures of Hong & Ling (JMLR 2024), in the paper's order.
 FIGURES = tuple(f"fig{number}" for number in range(1, 10))
 #: What the paper leaves open.
-NEXT = ("initialisation", "counts", "losses", "relu", "generalisation")
+NEXT = ("initialisation", "counts", "losses", "relu", "depth", "generalisation", "remedies")
 EXPERIMENTS = (*FIGURES, *NEXT)
 SCALES = ("small", "full")
 _ABOUT = ("title", "kind", "x", "by")

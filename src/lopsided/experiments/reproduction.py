@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lopsided.experiments.checks import Check
+from lopsided.experiments.checks import Check, Table
 from lopsided.experiments.execution import RunProgress
 from lopsided.experiments.judging import judge_experiment
 from lopsided.experiments.plans import Experiment, plan
@@ -31,6 +31,8 @@ class Reproduction:
         Claim by claim, predicted and found.
     notes : tuple of str
         What else was found, in sentences.
+    tables : tuple of Table
+        The same in numbers.
     """
 
     experiment: Experiment
@@ -38,6 +40,7 @@ class Reproduction:
     runs: tuple[Run, ...]
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def reproduce(
@@ -98,5 +101,7 @@ def _judged(experiment: Experiment, found: Mapping[str, tuple[dict[str, Any], Ru
         x = experiment.position(point) if experiment.x else None
         rows.append({"figure": experiment.name, "scale": experiment.scale, "x": x, **asked, **row})
         runs.append(run)
-    checks, notes = judge_experiment(experiment, rows, runs)
-    return Reproduction(experiment, tuple(rows), tuple(runs), tuple(checks), tuple(notes))
+    judged = judge_experiment(experiment, rows, runs)
+    return Reproduction(
+        experiment, tuple(rows), tuple(runs), tuple(judged.checks), tuple(judged.notes), tuple(judged.tables)
+    )

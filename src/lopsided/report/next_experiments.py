@@ -9,6 +9,7 @@ import numpy as np
 from lopsided.experiments.checks import LARGEST_ERROR
 from lopsided.experiments.generalisation import PREDICTORS, class_table, rank_correlation
 from lopsided.experiments.groups import grouped
+from lopsided.experiments.remedy_table import treatment
 from lopsided.experiments.reproduction import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy
 
@@ -48,11 +49,11 @@ def draw_generalisation(result: Reproduction) -> Figure:
         figure.subplots(1, len(PREDICTORS), sharey=True), PREDICTORS.items(), strict=True
     ):
         values = table.predicted[quantity]
-        for lost, colour, label in (
-            (False, PALETTE[0], "predicted kept or fading"),
-            (True, PALETTE[1], "predicted lost"),
+        for group, colour, label in (
+            (~table.lost, PALETTE[0], "predicted for its own samples"),
+            (table.lost, PALETTE[1], "another class is predicted"),
         ):
-            chosen = known & (table.lost == lost)
+            chosen = known & group
             axes.plot(values[chosen], table.accuracy[chosen], "o", markersize=3, alpha=0.6, color=colour, label=label)
         if quantity == "margin":
             axes.set_xscale("log")
@@ -62,4 +63,24 @@ def draw_generalisation(result: Reproduction) -> Figure:
         if quantity == "margin":
             axes.set_ylabel("test accuracy of a class", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def draw_remedies(result: Reproduction) -> Figure:
+    """Test accuracy of the rare and of the common classes under each remedy, a point a seed."""
+    labels = [treatment(row, result.experiment.by) for row in result.rows]
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    figure = new_figure(8.4, 1.4 + 0.34 * len(places))
+    axes = figure.subplots()
+    for column, colour, name in (
+        ("test_accuracy_common", PALETTE[0], "common classes"),
+        ("test_accuracy_rare", PALETTE[1], "rare classes"),
+    ):
+        accuracies = np.array([row[column] for row in result.rows], dtype=float)
+        axes.plot(accuracies, [places[label] for label in labels], "o", markersize=4.5, color=colour, label=name)
+    axes.set_yticks(range(len(places)), [symbols(label) for label in places], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    tidy(axes, "test accuracy")
+    axes.legend(fontsize=8, frameon=False)
     return figure

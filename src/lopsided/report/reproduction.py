@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lopsided.comparison import COLLAPSED_NC1
-from lopsided.experiments.checks import LARGEST_ERROR, Check, all_hold
+from lopsided.experiments.checks import LARGEST_ERROR, Check, Table, all_hold
 from lopsided.experiments.files import writable_folder, write_atomically
 from lopsided.experiments.reproduction import Reproduction
 from lopsided.experiments.verdicts import LARGEST_BIAS_ERROR, threshold_ratios
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy, to_png
-from lopsided.report.next_experiments import draw_generalisation, draw_groups
+from lopsided.report.next_experiments import draw_generalisation, draw_groups, draw_remedies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,6 +86,7 @@ def write_reproduction(folder: str | Path, results: Sequence[Reproduction]) -> P
             "holds": all_hold(result.checks),
             "checks": [check.to_dict() for check in result.checks],
             "notes": list(result.notes),
+            "tables": [{"header": table.header, "lines": table.lines} for table in result.tables],
         }
         write_atomically(own / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     return write_atomically(root / "verdicts.md", verdicts_markdown(results))
@@ -101,18 +102,15 @@ def verdicts_markdown(results: Sequence[Reproduction]) -> str:
             f"- **{result.experiment.name}**, {result.experiment.title}: {result.experiment.lead} Made by {made}."
         )
         lines += [f"  {note}" for note in result.notes]
-    lines += ["", _line(HEADER), _line(["---"] * len(HEADER))]
-    lines += [_line(cells(check)) for result in results for check in result.checks]
-    return "\n".join(lines) + "\n"
+    for table in [table for result in results for table in result.tables]:
+        lines += ["", table.to_markdown()]
+    verdicts = Table(HEADER, tuple(cells(check) for result in results for check in result.checks))
+    return "\n".join([*lines, "", verdicts.to_markdown()]) + "\n"
 
 
 def cells(check: Check) -> tuple[str, ...]:
     """A verdict under :data:`HEADER`."""
     return check.run, check.claim, check.target, check.found, "yes" if check.holds else "**no**"
-
-
-def _line(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '/') for text in texts)} |"
 
 
 def _draw_axis(result: Reproduction) -> Figure:
@@ -184,4 +182,5 @@ _DRAWINGS = {
     "mean_logits": _draw_errors,
     "groups": draw_groups,
     "generalisation": draw_generalisation,
+    "remedies": draw_remedies,
 }
