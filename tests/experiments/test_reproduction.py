@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.experiments import Run, plans, stated
+from lopsided.experiments import plans, stated
 from lopsided.experiments.configuration import configure
-from lopsided.experiments.execution import is_near_threshold, mean_cosine
 from lopsided.experiments.judging import judge_experiment
 from lopsided.experiments.plans import FIGURES, fit, plan
 from lopsided.experiments.reproduction import Reproduction
 from lopsided.experiments.verdicts import threshold_ratios
 from lopsided.report import figure_reproduction, write_reproduction
+from trained import as_trained, row
 
 
 def full(name):
@@ -137,48 +137,6 @@ def test_small_scale_takes_fashion_mnist_where_it_is_and_else_the_digits(monkeyp
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         plan(*arguments)
-
-
-def row(run, **columns):
-    return {**run.settings, "lambda_z": run.model.lambda_z, **columns}
-
-
-def as_trained(point, experiment, geometry=None):
-    """A row and a run of a network that ended exactly at the optimum, or at another geometry."""
-    solution = point.fitted.model.solve()
-    measured = geometry or solution.geometry
-    run = Run(
-        point.fitted.digest,
-        point.fitted.settings,
-        solution.geometry,
-        measured,
-        certificate={"status": solution.status, "gap": solution.gap, "objective": solution.objective},
-        measures={"nc1_rank_aware": 1e-4},
-        history=[{"epoch": 0, "nc1_rank_aware": 5.0}, {"epoch": 9, "nc1_rank_aware": 1e-4}],
-    )
-    rare = [int(k) for k in np.flatnonzero(measured.counts == measured.counts.min())]
-    error = run.comparison["mean_logits"].relative_error
-    columns = {
-        "x": experiment.position(point),
-        "outcome": "trained",
-        "findings": [],
-        "near_threshold": is_near_threshold(lp.UFM.solve, point.fitted.model),
-        "rank": measured.rank,
-        "predicted_rank": solution.geometry.rank,
-        "rare_cosine": None if np.isnan(mean_cosine(measured, rare)) else mean_cosine(measured, rare),
-        "predicted_rare_cosine": None
-        if np.isnan(mean_cosine(solution.geometry, rare))
-        else mean_cosine(solution.geometry, rare),
-        "minority_spread": 0.5,
-        "predicted_minority_spread": 0.5,
-        "mean_logits_error": None if np.isnan(error) else error,
-        "bias_error": 0.0,
-        "train_accuracy": 1.0,
-        "commit": None,
-        "version_lopsided": "0",
-        "version_torch": "0",
-    }
-    return row(point.fitted, **columns), run
 
 
 @pytest.fixture(scope="module")

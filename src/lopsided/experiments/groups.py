@@ -67,7 +67,8 @@ def judge_groups(
     Returns
     -------
     list of Check
-        Up to four a group: merged classes, rank, classes told apart, mean logits where any are left.
+        Up to four a group: merged classes, rank, classes told apart, mean logits where any are left. None of a group
+        whose runs are all near a threshold.
     """
     checks = []
     for label, members in groups.items():
@@ -78,8 +79,9 @@ def judge_groups(
             "classes told apart as predicted": [told_as_predicted(row, run) for row, run in judged],
         }
         for claim, flags in claims.items():
-            target, found = share([True] * len(flags)), share(flags)
-            checks.append(Check(name, f"{label}: {claim}", target, found, bool(flags) and all(flags)))
+            if flags:
+                target, found = share([True] * len(flags)), share(flags)
+                checks.append(Check(name, f"{label}: {claim}", target, found, all(flags)))
         errors = [row["mean_logits_error"] for row, run in judged if run.predicted.rank > 0]
         if errors:
             checks.append(errors_check(name, f"{label}: mean logits", errors, LARGEST_ERROR))
