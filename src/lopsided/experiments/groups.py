@@ -33,9 +33,11 @@ def group_label(row: Mapping[str, Any], by: Sequence[str]) -> str:
     'weights 1x2,2.236'
     >>> group_label({"loss": "focal", "weights": None, "gamma": 2.0}, ["loss", "weights", "gamma"])
     'focal, gamma 2'
+    >>> group_label({"extra_layers": 2}, ["extra_layers"]), group_label({"extra_layers": 0}, ["extra_layers"])
+    ('extra_layers 2', 'plain')
     """
-    if len(by) == 1:
-        return _text(row[by[0]])
+    if len(by) == 1 and isinstance(row[by[0]], str):
+        return str(row[by[0]])
     kept = [name for name in by if row[name] is not None and row[name] != _DEFAULTS[name]]
     return ", ".join(_text(row[name]) if name == "loss" else f"{name} {_text(row[name])}" for name in kept) or "plain"
 
