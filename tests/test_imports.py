@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lopsided"
 
 #: From the ground up: a room uses only rooms named before it, and itself.
 ROOMS = (
+    "arguments",
     "counts",
     "count_sources",
     "losses",

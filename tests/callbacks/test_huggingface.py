@@ -179,8 +179,8 @@ def test_lost_classes_stop_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loader": "eval"}, "^loader must be one of"),
-        ({"on_merge": None}, "^on_merge must be one of"),
+        ({"loader": "eval"}, "^loader must be 'train' or 'val'; got 'eval'"),
+        ({"on_merge": None}, "^on_merge must be 'warn', 'stop' or 'ignore'; got "),
         ({"every_n_steps": 0}, "^every_n_steps must be a whole number"),
         ({"loader": "val", "every_n_steps": 2}, "^every_n_steps must be left out where loader='val'"),
     ],

@@ -163,8 +163,8 @@ def test_what_is_not_to_be_found_is_said_in_one_line():
     ("arguments", "message"),
     [
         ({"num_classes": 0}, "^num_classes must be a whole number"),
-        ({"loader": "test"}, "^loader must be one of 'train', 'val'; got 'test'"),
-        ({"on_merge": "raise"}, "^on_merge must be one of"),
+        ({"loader": "test"}, "^loader must be 'train' or 'val'; got 'test'"),
+        ({"on_merge": "raise"}, "^on_merge must be 'warn', 'stop' or 'ignore'; got "),
         ({"every_n_epochs": 0}, "^every_n_epochs must be a whole number"),
         ({"every_n_steps": 1.5}, "^every_n_steps must be a whole number"),
         ({"every_n_batches": True}, "^every_n_batches must be a whole number"),

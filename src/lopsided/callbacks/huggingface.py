@@ -11,10 +11,11 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lopsided.arguments import check_choice, check_whole
 from lopsided.callbacks.batches import LabelsOf, labels_of
 from lopsided.callbacks.merging import MergeAlarm, describe
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
-from lopsided.callbacks.schedule import check_choice, check_whole, stride
+from lopsided.callbacks.schedule import stride
 
 
 class TrainerCollapseMonitor(TrainerCallback):

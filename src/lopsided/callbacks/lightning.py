@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lopsided.arguments import check_choice, check_whole
 from lopsided.callbacks.batches import LabelsOf, labels_of
 from lopsided.callbacks.merging import MergeAlarm, describe
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
-from lopsided.callbacks.schedule import check_choice, check_whole, stride
+from lopsided.callbacks.schedule import stride
 
 
 class CollapseMonitor(Callback):

@@ -15,7 +15,8 @@ from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerP
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.prediction import Prediction
 from lopsided.training.recording import Progress
-from lopsided.training.trainer import DivergenceError, TrainingResult, train
+from lopsided.training.result import DivergenceError, TrainingResult
+from lopsided.training.trainer import train
 
 __all__ = [
     "INITIALISATIONS",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lopsided.arguments import check_whole
 from lopsided.data import ImbalancedData
 from lopsided.remedies.sampling import ClassSampler
 
@@ -30,6 +31,21 @@ class Augmentation:
 
     crop: int = 0
     flip: bool = False
+
+    @classmethod
+    def checked(cls, crop: int, flip: bool, input_shape: Sequence[int]) -> Augmentation:
+        """Return what is done to inputs of a shape.
+
+        Raises
+        ------
+        ValueError
+            If ``crop`` breaks its rule, or anything is to be done to inputs that are no images.
+        """
+        check_whole("crop", crop, least=0)
+        if (crop or flip) and len(input_shape) != 3:
+            name = "crop" if crop else "flip"
+            raise ValueError(f"{name} must be left out: it is for images, and inputs here are of shape {input_shape}")
+        return cls(crop, flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return (B, channels, height, width) images shifted and mirrored.

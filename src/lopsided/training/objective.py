@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
+from lopsided.arguments import check_choice, check_number
 from lopsided.remedies.loss_modules import DataTerm
 from lopsided.remedies.penalties import classifier_penalty, squared_feature_norm
 from lopsided.training.networks import FeatureNetwork
@@ -89,6 +90,34 @@ class Descent:
     ramp: float = SCHEDULES["cosine"][0]
     ramp_start: float = SCHEDULES["cosine"][1]
     schedule: Literal["cosine", "steps"] = "cosine"
+
+    @classmethod
+    def checked(
+        cls,
+        learning_rate: float,
+        *,
+        optimizer: Literal["adam", "sgd"],
+        momentum: float,
+        schedule: Literal["cosine", "steps"],
+        ramp: float | None,
+        ramp_start: float | None,
+    ) -> Descent:
+        """Return the descent stated, with the ramp of its schedule where none is given.
+
+        Raises
+        ------
+        ValueError
+            If an argument breaks its rule.
+        """
+        check_choice("optimizer", optimizer, ("adam", "sgd"))
+        check_choice("schedule", schedule, tuple(SCHEDULES))
+        ramp = SCHEDULES[schedule][0] if ramp is None else ramp
+        ramp_start = SCHEDULES[schedule][1] if ramp_start is None else ramp_start
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("momentum", momentum, least=0, below=1)
+        check_number("ramp", ramp, least=0, below=1)
+        check_number("ramp_start", ramp_start, above=0, most=1)
+        return cls(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
 
     def decay_factor(self, progress: float) -> float:
         """Return the factor on λ_w and λ_h after a share ``progress`` of all steps.

@@ -2,116 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 import math
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
+from lopsided.arguments import check_choice, check_whole
 from lopsided.counts import format_counts
 from lopsided.data import ImbalancedData
 from lopsided.geometry import Geometry
 from lopsided.losses import Loss
-from lopsided.metrics import Moments
 from lopsided.problem import UFM
 from lopsided.remedies.heads import FixedHead
 from lopsided.remedies.loss_modules import loss_module
 from lopsided.training.batches import Augmentation, Batches
-from lopsided.training.checkpoints import Checkpointer, epochs_in_checkpoint
-from lopsided.training.diagnosis import Finding, diagnose
+from lopsided.training.diagnosis import diagnose
 from lopsided.training.evaluation import Evaluation, evaluate
+from lopsided.training.loop import fit
 from lopsided.training.networks import FeatureNetwork
-from lopsided.training.objective import SCHEDULES, Decays, Descent, RegularisedObjective
-from lopsided.training.prediction import Prediction
+from lopsided.training.objective import Decays, Descent, RegularisedObjective
 from lopsided.training.recording import Progress, Recorder
 from lopsided.training.resampling import Resampling
+from lopsided.training.result import DivergenceError, TrainingResult
 
 #: Measurements taken over a run if ``measure_every`` is not given.
 _DEFAULT_MEASUREMENTS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """A trained network and what was measured.
-
-    Attributes
-    ----------
-    network : FeatureNetwork
-        The trained network, on the CPU; its batch-norm statistics are those of the whole training set, in the mix in
-        which classes are shown.
-    model : UFM
-        The model that predicts this run: same counts, decays, bias and loss; that of the resampled data where they are.
-    prediction : Prediction
-        What the network states for that model: its certified optimum, for networks that end in one linear layer.
-    history : list of dict
-        One row a measured epoch, the first of the network before training. ``epoch``; ``seconds`` since the start;
-        ``learning_rate``; ``decay_factor`` on λ_w and λ_h; ``batch_objective``, the mean loss of the epoch's batches as
-        the optimiser saw them (None at the start). Then, over the whole training set in evaluation mode: ``loss``
-        (of the data) and ``objective`` at the final decays, both those of ``model``, ``train_accuracy``, and the
-        measures of :func:`lopsided.metrics.measure`, ``nc1`` among them. A row taken after the parameters ceased to be
-        finite has NaN for loss and objective and no measures.
-    moments : Moments
-        Of the training features at the last finite measurement.
-    measures : dict
-        What :func:`lopsided.metrics.measure` says of them.
-    geometry : Geometry
-        Measured, at the same moment; its counts are those of ``model``.
-    train_accuracy : float
-        Share of the training samples whose own logit is the largest, at the same moment.
-    class_accuracy : (K,) list of float
-        The same in each class.
-    test_accuracy : float or None
-        Share of the test samples whose own logit is the largest, at the end; None without a test part, or after a loss
-        that is not finite.
-    test_class_accuracy : (K,) list of float, or None
-        The same in each class; NaN for one without test samples.
-    epochs : int
-        Epochs done; fewer than asked for when the loss was not finite.
-    findings : tuple of Finding
-        What looks wrong, if anything.
-    """
-
-    network: FeatureNetwork = field(repr=False)
-    model: UFM
-    prediction: Prediction = field(repr=False)
-    history: list[dict[str, Any]] = field(repr=False)
-    moments: Moments = field(repr=False)
-    measures: dict[str, Any] = field(repr=False)
-    geometry: Geometry
-    train_accuracy: float
-    class_accuracy: list[float] = field(repr=False)
-    test_accuracy: float | None
-    test_class_accuracy: list[float] | None = field(repr=False)
-    epochs: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the run ended in a loss that is not finite; what was measured is then from before."""
-        return any(finding.code == "loss-not-finite" for finding in self.findings)
-
-
-class DivergenceError(ArithmeticError):
-    """A run whose loss ceased to be finite, where that was asked to be an error.
-
-    Attributes
-    ----------
-    result : TrainingResult
-        What there is of the run.
-    """
-
-    def __init__(self, result: TrainingResult) -> None:
-        super().__init__("; ".join(str(finding) for finding in result.findings))
-        self.result = result
 
 
 def train(
@@ -235,22 +153,17 @@ def train(
     >>> result.history[-1]["objective"] < result.history[0]["objective"]
     True
     """
-    _check_whole("epochs", epochs)
-    _check_whole("batch_size", batch_size, optional=True)
-    _check_whole("measure_every", measure_every, optional=True)
-    _check_range("learning_rate", learning_rate, "above 0", learning_rate > 0)
-    _check_range("momentum", momentum, "in [0, 1)", 0 <= momentum < 1)
-    _check_choice("schedule", schedule, tuple(SCHEDULES))
-    ramp = SCHEDULES[schedule][0] if ramp is None else ramp
-    ramp_start = SCHEDULES[schedule][1] if ramp_start is None else ramp_start
-    _check_range("ramp", ramp, "in [0, 1)", 0 <= ramp < 1)
-    _check_range("ramp_start", ramp_start, "in (0, 1]", 0 < ramp_start <= 1)
-    _check_choice("optimizer", optimizer, ("adam", "sgd"))
-    _check_choice("penalised", penalised, ("appearance", "sample"))
-    _check_choice("on_divergence", on_divergence, ("record", "raise"))
-    _check_whole("devices", devices)
+    check_whole("epochs", epochs)
+    check_whole("batch_size", batch_size, optional=True)
+    check_whole("measure_every", measure_every, optional=True)
+    check_whole("devices", devices)
+    check_choice("penalised", penalised, ("appearance", "sample"))
+    check_choice("on_divergence", on_divergence, ("record", "raise"))
+    descent = Descent.checked(
+        learning_rate, optimizer=optimizer, momentum=momentum, schedule=schedule, ramp=ramp, ramp_start=ramp_start
+    )
+    augmentation = Augmentation.checked(crop, flip, data.input_shape)
     _check_fit(network, data)
-    augmentation = _checked_augmentation(crop, flip, data)
     has_bias, is_fixed = network.head.bias is not None, isinstance(network.head, FixedHead)
     decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
     problem = UFM(data.counts, **decays, bias=has_bias, loss=loss, features=features)
@@ -262,7 +175,6 @@ def train(
         shown, data_term = sampler.counts, resampling.data_term(sampler.counts)
     prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
 
-    descent = Descent(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
     batches = Batches(data, batch_size or int(shown.sum()), seed, augmentation, sampler)
     objective = RegularisedObjective(
@@ -291,7 +203,7 @@ def train(
         "parameters": {name: list(parameter.shape) for name, parameter in network.named_parameters()},
         **({"head": network.head.fingerprint} if isinstance(network.head, FixedHead) else {}),
     }
-    _fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
+    fit(objective, batches, recorder, settings, checkpoint, logger, epochs, accelerator, devices)
 
     found = recorder.evaluation.moments.geometry(*recorder.parameters)
     geometry = Geometry(model.counts, found.class_means, found.classifier, found.bias)
@@ -322,111 +234,11 @@ def train(
     return result
 
 
-def _fit(
-    objective: RegularisedObjective,
-    batches: Batches,
-    recorder: Recorder,
-    settings: Mapping[str, Any],
-    checkpoint: str | Path | None,
-    logger: Logger | Sequence[Logger] | None,
-    epochs: int,
-    accelerator: str,
-    devices: int,
-) -> None:
-    """Run Lightning's loop, silent, leaving no files but those asked for, and letting Ctrl-C through."""
-    callbacks: list[Callback] = [recorder]
-    resume = None
-    if checkpoint is not None:
-        path = Path(checkpoint)
-        callbacks.append(Checkpointer(path, settings))
-        if path.exists():
-            batches.skip(epochs_in_checkpoint(path, settings))
-            resume = path
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet():
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            strategy="auto" if devices == 1 else "ddp",
-            max_epochs=epochs,
-            callbacks=callbacks,
-            logger=False if logger is None else list(logger) if isinstance(logger, Sequence) else logger,
-            log_every_n_steps=1,
-            enable_checkpointing=checkpoint is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        with _interruptible():
-            trainer.fit(objective, batches, ckpt_path=resume, weights_only=True)
-    if not hasattr(recorder, "evaluation"):  # the checkpoint was of a run that had ended
-        recorder.measure(objective)
-
-
 def _test(network: FeatureNetwork, data: ImbalancedData, recorder: Recorder) -> Evaluation | None:
     """Measure the trained network on the test part, where there is one and the network is still finite."""
     if data.test_inputs is None or data.test_labels is None or not math.isfinite(recorder.history[-1]["objective"]):
         return None
     return evaluate(network, data.test_inputs, data.test_labels)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about itself; warnings about what it was given pass."""
-    loggers = [logging.getLogger(f"lightning.{part}.utilities.rank_zero") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        with warnings.catch_warnings():
-            # Lightning's own use of a torch class that newer torch releases rename.
-            warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn the exit that Lightning makes of Ctrl-C back into KeyboardInterrupt, and heed further ones again."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if in_main_thread and handler is not None:  # None: installed by a host program, out of Python's reach
-            signal.signal(signal.SIGINT, handler)
-
-
-def _check_whole(name: str, value: int | None, *, optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
-
-
-def _check_range(name: str, value: float, rule: str, holds: bool) -> None:
-    if not holds or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number {rule}; got {value!r}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}")
-
-
-def _checked_augmentation(crop: int, flip: bool, data: ImbalancedData) -> Augmentation:
-    if not isinstance(crop, int) or isinstance(crop, bool) or crop < 0:
-        raise ValueError(f"crop must be a whole number of at least 0; got {crop!r}")
-    if (crop or flip) and len(data.input_shape) != 3:
-        name = "crop" if crop else "flip"
-        raise ValueError(f"{name} must be left out: it is for images, and inputs here are of shape {data.input_shape}")
-    return Augmentation(crop, flip)
 
 
 def _check_fit(network: FeatureNetwork, data: ImbalancedData) -> None:
