@@ -12,7 +12,7 @@ from lopsided.cli.options import Bias, Json, LambdaB, number, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json
 from lopsided.losses import Loss
 from lopsided.theory import Axis, PhaseDiagram, Regime, phase_diagram
-from lopsided.theory.phase import BOUNDARIES
+from lopsided.theory.boundaries import BOUNDARIES
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ from lopsided.geometry import Array
 from lopsided.report import wording
 from lopsided.report.canvas import new_figure, symbols
 from lopsided.theory import Axis, PhaseDiagram, Regime
-from lopsided.theory.phase import BOUNDARIES, regimes_of
+from lopsided.theory.boundaries import BOUNDARIES, regimes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,14 +2,14 @@
 
 from lopsided.theory.asymptotics import CollapseSizes, collapse_sizes, small_decay_optimum
 from lopsided.theory.balanced import balanced_optimum
-from lopsided.theory.boundaries import TwoClusterBoundaries, two_cluster_boundaries
+from lopsided.theory.boundaries import Regime, TwoClusterBoundaries, two_cluster_boundaries
 from lopsided.theory.closeness import NearCollapse, NearCollapseRate, near_collapse, near_collapse_rate
 from lopsided.theory.deep import DeepStationaryPoint, deep_branch, deep_stationary_point
 from lopsided.theory.fixed_classifier import FixedClassifierOptimum, fixed_classifier_optimum, simplex_gaps
 from lopsided.theory.layer_peeled import minority_collapse_ratio
 from lopsided.theory.logit_losses import focal_convex_from, focal_tight_from
 from lopsided.theory.path import CriticalDecay, critical_path
-from lopsided.theory.phase import PhaseDiagram, Regime, phase_diagram
+from lopsided.theory.phase import PhaseDiagram, phase_diagram
 from lopsided.theory.phase_axes import Axis
 from lopsided.theory.relu import Bracket, orthant_norm, relu_complete_threshold, relu_optimum
 from lopsided.theory.seli import seli_limit, seli_polar_factor

@@ -24,6 +24,7 @@ smoothing breaks the argument and, rarely and by a percent or two, the order; so
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +33,8 @@ from lopsided.theory.bracketing import roots_in_brackets
 
 Array = NDArray[np.float64]
 
+#: The boundaries between regimes, from the smallest decay to the largest.
+BOUNDARIES = ("minority", "majority", "between", "complete")
 #: Doublings of a bracket: 2**60 nats are beyond every count and decay that float64 holds.
 _MOST_DOUBLINGS = 60
 #: Relative error of a boundary: nearer ones are one.
@@ -59,6 +62,30 @@ class TwoClusterBoundaries:
     majority: Array
     between: Array
     complete: Array
+
+
+class Regime(IntEnum):
+    """What the optimum does to two clusters of classes; there is no other regime (see the order of the boundaries).
+
+    ``BOTH_MERGED`` needs a logit adjustment.
+    """
+
+    ALL_APART = 0
+    MINORITY_MERGED = 1
+    MINORITY_ZERO = 2
+    ALL_MERGED = 3
+    BOTH_MERGED = 4
+
+    @property
+    def meaning(self) -> str:
+        """The regime in a few words."""
+        return (
+            "every class is told apart",
+            "the rarer classes have merged, and are told from the others",
+            "the rarer classes' means are zero: the bias alone predicts them",
+            "all classes have merged",
+            "each cluster's classes have merged, and the clusters are told apart",
+        )[self]
 
 
 def two_cluster_boundaries(
@@ -197,6 +224,31 @@ class _Pair:
             np.log(self.classes / self.size * self.few) + 2 * self.rare_sample(shift),
         )
         return strength - 2 * log_missing - np.log(self.many), strength
+
+
+def regimes_of(log_excess: Array) -> NDArray[np.int64]:
+    """Regimes from where λ_z lies against the boundaries.
+
+    Parameters
+    ----------
+    log_excess : (4, ...) array
+        Log of λ_z over each of ``BOUNDARIES``, as :meth:`PhaseDiagram.log_excess` gives it.
+
+    Returns
+    -------
+    (...) array of int
+        Members of :class:`Regime`.
+
+    Examples
+    --------
+    >>> usual = np.array([[-0.3, 0.1, np.nan], [np.nan] * 3, [-0.5, -0.1, 0.2], [-1.0, -0.8, -0.4]])
+    >>> regimes_of(usual), regimes_of(np.array([0.9, 0.1, -0.1, -0.1]))
+    (array([0, 1, 2]), array(4))
+    """
+    minority, majority, between, complete = log_excess >= 0  # not a number is on neither side
+    kinds = [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.BOTH_MERGED, Regime.MINORITY_MERGED]
+    result: NDArray[np.int64] = np.select([complete, between, majority, minority], kinds, Regime.ALL_APART)
+    return result
 
 
 def _between(pair: _Pair) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -13,14 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lopsided.losses import CrossEntropy, Loss
 from lopsided.problem import UFM
-from lopsided.theory.boundaries import two_cluster_boundaries
+from lopsided.theory.boundaries import BOUNDARIES, Regime, regimes_of, two_cluster_boundaries
 from lopsided.theory.bracketing import roots_in_brackets
-from lopsided.theory.phase_axes import CLASS_NUMBERS, COUNTS, NAMES, Axis
+from lopsided.theory.phase_axes import Axis, checked_fixed, grid, quantities
 
 Array = NDArray[np.float64]
 
-#: The boundaries between regimes, from the smallest decay to the largest.
-BOUNDARIES = ("minority", "majority", "between", "complete")
 #: Points of a diagram computed at a time: enough to be fast, few enough to report progress.
 _CHUNK = 20_000
 #: Pieces into which an axis is cut to look for crossings, at least and at most, and points that this may take.
@@ -29,30 +26,6 @@ _PIECES, _SAMPLES = (60, 400), 12_000
 _LINES = 30
 #: What the boundaries depend on.
 _SIZES = ("m_a", "n_a", "m_b", "n_b")
-
-
-class Regime(IntEnum):
-    """What the optimum does to two clusters of classes; there is no other regime (see the order of the boundaries).
-
-    ``BOTH_MERGED`` needs a logit adjustment.
-    """
-
-    ALL_APART = 0
-    MINORITY_MERGED = 1
-    MINORITY_ZERO = 2
-    ALL_MERGED = 3
-    BOTH_MERGED = 4
-
-    @property
-    def meaning(self) -> str:
-        """The regime in a few words."""
-        return (
-            "every class is told apart",
-            "the rarer classes have merged, and are told from the others",
-            "the rarer classes' means are zero: the bias alone predicts them",
-            "all classes have merged",
-            "each cluster's classes have merged, and the clusters are told apart",
-        )[self]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +66,7 @@ class PhaseDiagram:
 
         Neither counts nor numbers of classes are rounded: the formulas know no whole numbers.
         """
-        return _quantities(self.x, self.y, self.fixed, x, y)
+        return quantities(self.x, self.y, self.fixed, x, y)
 
     def log_excess(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
         """The log of λ_z over each of ``BOUNDARIES``: zero on it, positive beyond, NaN where there is none.
@@ -250,7 +223,7 @@ class PhaseDiagram:
     @cached_property
     def _rare_names(self) -> NDArray[np.str_]:
         """(Y, X) the cluster that merges first, or "" where that is a single class."""
-        at = _grid(self.x, self.y, self.fixed)
+        at = grid(self.x, self.y, self.fixed)
         rare_a = at["n_a"] < at["n_b"]
         size = np.where(rare_a, at["m_a"], at["m_b"])
         names: NDArray[np.str_] = np.where(size < 2, "", np.where(rare_a, "A", "B"))
@@ -324,10 +297,10 @@ def phase_diagram(
     ('ALL_MERGED', 0)
     """
     given = {"lambda_z": lambda_z, "m_a": m_a, "n_a": n_a, "m_b": m_b, "n_b": n_b, "ratio": ratio}
-    fixed = _fixed(x, y, given)
+    fixed = checked_fixed(x, y, given)
     UFM("1x2", 1.0, lambda_b=lambda_b, bias=bias)  # refuses a wrong bias in the words used everywhere
     adjustment = _adjustment(loss)
-    at = _grid(x, y, fixed)
+    at = grid(x, y, fixed)
     shape = at["lambda_z"].shape
     flat = {name: values.ravel() for name, values in at.items()}
     # decays share their thresholds: one computation for each set of sizes
@@ -354,31 +327,6 @@ def phase_diagram(
     )
 
 
-def regimes_of(log_excess: Array) -> NDArray[np.int64]:
-    """Regimes from where λ_z lies against the boundaries.
-
-    Parameters
-    ----------
-    log_excess : (4, ...) array
-        As :meth:`PhaseDiagram.log_excess` gives it.
-
-    Returns
-    -------
-    (...) array of int
-        Members of :class:`Regime`.
-
-    Examples
-    --------
-    >>> usual = np.array([[-0.3, 0.1, np.nan], [np.nan] * 3, [-0.5, -0.1, 0.2], [-1.0, -0.8, -0.4]])
-    >>> regimes_of(usual), regimes_of(np.array([0.9, 0.1, -0.1, -0.1]))
-    (array([0, 1, 2]), array(4))
-    """
-    minority, majority, between, complete = log_excess >= 0  # not a number is on neither side
-    kinds = [Regime.ALL_MERGED, Regime.MINORITY_ZERO, Regime.BOTH_MERGED, Regime.MINORITY_MERGED]
-    result: NDArray[np.int64] = np.select([complete, between, majority, minority], kinds, Regime.ALL_APART)
-    return result
-
-
 def _adjustment(loss: Loss | None) -> float:
     """τ of a loss that a phase diagram admits."""
     if loss is None:
@@ -393,53 +341,3 @@ def _adjustment(loss: Loss | None) -> float:
                 f" {getattr(loss, name)!r}; state one problem, and ask for its critical path"
             )
     return float(loss.logit_adjustment)
-
-
-def _fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> dict[str, float]:
-    """What is fixed, once nothing is missing and nothing is stated twice."""
-    axes = [axis.name for axis in (x, y) if axis is not None]
-    if len(set(axes)) < len(axes):
-        raise ValueError(f"y must vary another quantity than x; got {axes[0]} twice; leave y out for a section")
-    fixed: dict[str, float] = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name in axes:
-            raise ValueError(f"{name} must be left out where it is an axis; got {value!r}")
-        fixed[name] = Axis.checked(name, value)
-    known = {*axes, *fixed}
-    for name in ("lambda_z", *CLASS_NUMBERS):
-        if name not in known:
-            raise ValueError(f"{name} must be given, as a number or as an axis; got neither")
-    sizes = [name for name in (*COUNTS, "ratio") if name in known]
-    if len(sizes) > 2:
-        name = next(name for name in reversed(sizes) if name in fixed)
-        raise ValueError(
-            f"{name} must be left out: {' and '.join(n for n in sizes if n != name)} determine it; got all"
-        )
-    if len(sizes) < 2:
-        missing = next(name for name in ("n_b", "n_a") if name not in known)
-        raise ValueError(f"{missing} must be given: two of n_a, n_b and ratio are needed; got {sizes or 'none'}")
-    return fixed
-
-
-def _quantities(
-    x: Axis, y: Axis | None, fixed: dict[str, float], along_x: ArrayLike, along_y: ArrayLike | None
-) -> dict[str, Array]:
-    at: dict[str, Any] = {**fixed, x.name: along_x}
-    if y is not None:
-        at[y.name] = along_y
-    at = {name: np.asarray(value, dtype=np.float64) for name, value in at.items()}
-    if "ratio" not in at:
-        at["ratio"] = at["n_a"] / at["n_b"]
-    elif "n_a" not in at:
-        at["n_a"] = at["ratio"] * at["n_b"]
-    else:
-        at["n_b"] = at["n_a"] / at["ratio"]
-    values = np.broadcast_arrays(*(at[name] for name in NAMES))
-    return dict(zip(NAMES, values, strict=True))
-
-
-def _grid(x: Axis, y: Axis | None, fixed: dict[str, float]) -> dict[str, Array]:
-    """The quantities at every point, shape (Y, X)."""
-    return _quantities(x, y, fixed, x.values[None, :], None if y is None else y.values[:, None])

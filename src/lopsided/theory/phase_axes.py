@@ -1,13 +1,14 @@
-"""The axes of a phase diagram: what varies, from where to where, at which points."""
+"""The plane of a phase diagram: its axes, what is fixed, and the quantities at its points."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lopsided.counts import LARGEST_COUNT, MOST_CLASSES
 from lopsided.problem import LARGEST_DECAY, SMALLEST_DECAY
@@ -153,3 +154,67 @@ class Axis:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {"name": self.name, "log": self.log, "values": self.values.tolist()}
+
+
+def checked_fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> dict[str, float]:
+    """What is fixed, once nothing is missing and nothing is stated twice.
+
+    Parameters
+    ----------
+    x, y : Axis
+        The axes; ``y`` is None for a section.
+    given : dict
+        Each quantity by name, None where it is not fixed.
+
+    Raises
+    ------
+    ValueError
+        If a quantity is missing, stated twice or breaks its rule; the message begins with its name.
+    """
+    axes = [axis.name for axis in (x, y) if axis is not None]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"y must vary another quantity than x; got {axes[0]} twice; leave y out for a section")
+    fixed: dict[str, float] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in axes:
+            raise ValueError(f"{name} must be left out where it is an axis; got {value!r}")
+        fixed[name] = Axis.checked(name, value)
+    known = {*axes, *fixed}
+    for name in ("lambda_z", *CLASS_NUMBERS):
+        if name not in known:
+            raise ValueError(f"{name} must be given, as a number or as an axis; got neither")
+    sizes = [name for name in (*COUNTS, "ratio") if name in known]
+    if len(sizes) > 2:
+        name = next(name for name in reversed(sizes) if name in fixed)
+        raise ValueError(
+            f"{name} must be left out: {' and '.join(n for n in sizes if n != name)} determine it; got all"
+        )
+    if len(sizes) < 2:
+        missing = next(name for name in ("n_b", "n_a") if name not in known)
+        raise ValueError(f"{missing} must be given: two of n_a, n_b and ratio are needed; got {sizes or 'none'}")
+    return fixed
+
+
+def quantities(
+    x: Axis, y: Axis | None, fixed: dict[str, float], along_x: ArrayLike, along_y: ArrayLike | None
+) -> dict[str, Array]:
+    """The six quantities at points of the plane, broadcast, by name; of n_a, n_b and their ratio two make the third."""
+    at: dict[str, Any] = {**fixed, x.name: along_x}
+    if y is not None:
+        at[y.name] = along_y
+    at = {name: np.asarray(value, dtype=np.float64) for name, value in at.items()}
+    if "ratio" not in at:
+        at["ratio"] = at["n_a"] / at["n_b"]
+    elif "n_a" not in at:
+        at["n_a"] = at["ratio"] * at["n_b"]
+    else:
+        at["n_b"] = at["n_a"] / at["ratio"]
+    values = np.broadcast_arrays(*(at[name] for name in NAMES))
+    return dict(zip(NAMES, values, strict=True))
+
+
+def grid(x: Axis, y: Axis | None, fixed: dict[str, float]) -> dict[str, Array]:
+    """The quantities at every point, shape (Y, X)."""
+    return quantities(x, y, fixed, x.values[None, :], None if y is None else y.values[:, None])
