@@ -29,7 +29,7 @@ def draw_groups(result: Reproduction) -> Figure:
             height = place + 0.6 * (decays.index(row["lambda_z"]) + 0.5) / len(decays) - 0.3
             ranks.plot(row["predicted_rank"], height, "s", mfc="none", markersize=8, color=PALETTE[0])
             ranks.plot(row["rank"], height, "o", markersize=4.5, color=PALETTE[1])
-            if row["mean_logits_error"] is not None:
+            if row["predicted_rank"] > 0:  # there is no share of nothing
                 errors.plot(row["mean_logits_error"], height, "o", markersize=4.5, color=PALETTE[1])
     ranks.set_yticks(range(len(groups)), [symbols(label) for label in groups], fontsize=8)
     ranks.invert_yaxis()
