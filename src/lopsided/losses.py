@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.arguments import check_choice, check_number, is_number
+
 Array = NDArray[np.float64]
 
 
@@ -115,14 +117,11 @@ class CrossEntropy:
             ("scales", "finite numbers above 0", 0.0, True),
         ):
             object.__setattr__(self, name, _per_class(name, getattr(self, name), rule, least, strict))
-        if self.reduction not in ("mean", "samples"):
-            raise ValueError(f"reduction must be 'mean' or 'samples'; got {self.reduction!r}")
-        if self.scale_by not in ("logit", "label"):
-            raise ValueError(f"scale_by must be 'logit' or 'label'; got {self.scale_by!r}")
-        if not _is_finite(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
+        check_choice("reduction", self.reduction, ("mean", "samples"))
+        check_choice("scale_by", self.scale_by, ("logit", "label"))
+        if not is_number(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be a number in [0, 1); got {self.label_smoothing!r}")
-        if not _is_finite(self.logit_adjustment):
-            raise ValueError(f"logit_adjustment must be a finite number; got {self.logit_adjustment!r}")
+        check_number("logit_adjustment", self.logit_adjustment)
 
     @property
     def name(self) -> str:
@@ -212,8 +211,7 @@ class FocalLoss(_Weighted):
     reduction: Literal["mean", "samples"] = "mean"
 
     def __post_init__(self) -> None:
-        if not _is_finite(self.gamma) or self.gamma < 0:
-            raise ValueError(f"gamma must be a finite number of at least 0; got {self.gamma!r}")
+        check_number("gamma", self.gamma, least=0)
         super().__post_init__()
 
     @property
@@ -260,10 +258,6 @@ Loss = CrossEntropy | FocalLoss | SquaredError
 
 #: Every loss by the name the command line knows it by.
 LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "squared-error": SquaredError, "focal": FocalLoss}
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _per_class(name: str, values: Any, rule: str, least: float, strict: bool) -> tuple[float, ...] | None:

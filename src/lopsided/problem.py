@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lopsided.arguments import check_number, is_number
 from lopsided.counts import format_counts, is_tensor, parse_counts
 from lopsided.losses import LOSSES, ClassTerms, CrossEntropy, FocalLoss, Loss, SquaredError
 
@@ -132,8 +133,7 @@ class UFM:
         features: str = "any",
     ) -> None:
         decay_z, decay_w, decay_h = _resolve_decays(lambda_z, lambda_w, lambda_h)
-        if not _is_number(lambda_b) or not math.isfinite(lambda_b) or lambda_b < 0:
-            raise ValueError(f"lambda_b must be a finite number of at least 0 (0: a free bias); got {lambda_b!r}")
+        check_number("lambda_b", lambda_b, least=0, note=" (0: a free bias)")
         if not isinstance(bias, (bool, np.bool_)):
             raise ValueError(f"bias must be True or False, whether there is one; got {bias!r}")
         if not bias and lambda_b > 0:
@@ -219,7 +219,7 @@ class UFM:
         return UFM(
             self.counts,
             lambda_z,
-            lambda_w=lambda_z * ratio if _is_number(lambda_z) else None,
+            lambda_w=lambda_z * ratio if is_number(lambda_z) else None,
             lambda_b=self.lambda_b,
             bias=self.bias,
             loss=self.loss,
@@ -278,17 +278,13 @@ class UFM:
         return f"{self.loss.name} on {format_counts(self.counts)}{features}, λ_z = {self.lambda_z:g}, {kind}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
 def _resolve_decays(
     lambda_z: float | None, lambda_w: float | None, lambda_h: float | None
 ) -> tuple[float, float, float]:
     """λ_z, λ_w and λ_h from whichever were given."""
     for name, value in (("lambda_z", lambda_z), ("lambda_w", lambda_w), ("lambda_h", lambda_h)):
-        if value is not None and (not _is_number(value) or not math.isfinite(value) or value <= 0):
-            raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+        if value is not None:
+            check_number(name, value, above=0)
     if lambda_z is None:
         if lambda_w is None or lambda_h is None:
             missing = "lambda_h" if lambda_h is None else "lambda_w"

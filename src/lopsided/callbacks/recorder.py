@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lopsided.arguments import check_number
 from lopsided.callbacks.batches import without_ignored
 from lopsided.callbacks.merging import Forecast, MergeAlarm, MergeWatch
 from lopsided.counts import parse_counts
@@ -120,8 +121,8 @@ class CollapseRecorder:
         self._counts = None if counts is None else parse_counts(counts)
         if self._counts is not None and len(self._counts) != num_classes:
             raise ValueError(f"counts must have one entry a class, {num_classes}; got {len(self._counts)}")
-        if lambda_w is not None and not (math.isfinite(lambda_w) and lambda_w >= 0):
-            raise ValueError(f"lambda_w must be a finite number of at least 0 (0: no decay); got {lambda_w!r}")
+        if lambda_w is not None:
+            check_number("lambda_w", lambda_w, least=0, note=" (0: no decay)")
         self._decays, self._loss = (lambda_w, lambda_b), loss
         self._metric: NeuralCollapse | None = None
         self._options = {"predicted": predicted, "scatter": scatter}

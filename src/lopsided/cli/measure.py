@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
+from lopsided.arguments import check_number
 from lopsided.cli.measured import Measured
 from lopsided.cli.options import Features, Json, number, takes_loss
 from lopsided.cli.options import bias_decay as bias_decay_of
@@ -138,10 +138,10 @@ def _check(
         if decay is not None and weight_decay is None:
             raise ValueError(f"{name} must come with --weight-decay, without which nothing is predicted; got {decay!r}")
     for name, decay in (("weight_decay", weight_decay), ("feature_decay", feature_decay), ("bias_decay", bias_decay)):
-        least = name == "bias_decay"
-        if decay is not None and (not np.isfinite(decay) or decay < 0 or (decay == 0 and not least)):
-            rule = "of at least 0 (0: a free bias)" if least else "above 0"
-            raise ValueError(f"{name} must be a finite number {rule}; got {decay!r}")
+        if decay is not None and name == "bias_decay":
+            check_number(name, decay, least=0, note=" (0: a free bias)")
+        elif decay is not None:
+            check_number(name, decay, above=0)
     if output is not None:
         from lopsided.experiments.files import check_writable
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
 
+from lopsided.arguments import check_number
 from lopsided.count_sources import ClassCounts
 from lopsided.counts import format_counts
 
@@ -40,8 +40,8 @@ def read_checkpoint(
     for name, value in (("lambda_z", lambda_z), ("feature_decay", feature_decay)):
         if value is not None:
             raise ValueError(f"{name} must be left out with --checkpoint, which tells it; got {value!r}")
-    if weight_decay is None or not math.isfinite(weight_decay) or weight_decay <= 0:
-        raise ValueError(f"weight_decay must be a finite number above 0 with --checkpoint; got {weight_decay!r}")
+    check_number("weight_decay", weight_decay, above=0, note=" with --checkpoint")
+    assert weight_decay is not None
     if not bias:
         raise ValueError("bias must be left to the file with --checkpoint, which has one or not; got --no-bias")
     if find_spec("torch") is None:

@@ -34,6 +34,7 @@ from lopsided.experiments.kinds import (
 from lopsided.losses import LOSSES, CrossEntropy, Loss
 from lopsided.problem import UFM
 from lopsided.remedies import resampled, target_counts
+from lopsided.remedies.targets import PENALISED
 
 #: Hexadecimal digits of a run's name; two of a million runs share one with a chance below 1e-7.
 _DIGEST_LENGTH = 16
@@ -129,7 +130,7 @@ class Configuration:
         None,
     )
     penalised: str | None = setting(
-        one_of("appearance", "sample"),
+        one_of(*PENALISED),
         "Whether features of repeated samples are decayed per appearance, the default, or per sample.",
         None,
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.arguments import check_number
 from lopsided.comparison import Comparison, compare
 from lopsided.counts import class_ranges
 from lopsided.geometry import Geometry
@@ -228,9 +229,9 @@ def effective_decay(
     >>> round(decay.lambda_z, 9), decay.balanced, round(decay.implied_lambda_w, 9)
     (0.003, True, 0.03)
     """
-    _check_decay("weight_decay", weight_decay)
+    check_number("weight_decay", weight_decay, above=0)
     if bias_decay is not None:
-        _check_decay("bias_decay", bias_decay, zero=True)
+        check_number("bias_decay", bias_decay, least=0, note=" (0: a free bias)")
     if isinstance(measured, Moments):
         geometry = measured.geometry(weight, bias)
         has_bias = bias is not None if has_bias is None else has_bias
@@ -302,10 +303,3 @@ def _implied(geometry: Geometry) -> float | None:
     shares = geometry.counts[present] / geometry.counts.sum()
     pull = -float(shares @ np.sum(wrong * logits, axis=1))
     return pull / float(np.sum(geometry.classifier**2)) if pull > 0 else None
-
-
-def _check_decay(name: str, value: float, *, zero: bool = False) -> None:
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        rule = "of at least 0 (0: a free bias)" if zero else "above 0"
-        raise ValueError(f"{name} must be a finite number {rule}; got {value!r}")

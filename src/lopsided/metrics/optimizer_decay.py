@@ -12,7 +12,6 @@ entry, known only from the optimiser's running mean square :math:`\hat v` of the
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from lopsided.arguments import check_choice, check_number
 
 
 class DecayWarning(UserWarning):
@@ -120,10 +121,8 @@ def optimizer_decays(
     (0.0005, 0.0, (0,), (1,), ())
     """
     for name, value in (("explicit_penalty", explicit_penalty), ("explicit_bias_penalty", explicit_bias_penalty)):
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
-    if loss_reduction not in ("mean", "sum"):
-        raise ValueError(f"loss_reduction must be 'mean' or 'sum'; got {loss_reduction!r}")
+        check_number(name, value, least=0)
+    check_choice("loss_reduction", loss_reduction, ("mean", "sum"))
     if loss_reduction == "sum" and (batch_size is None or batch_size < 1):
         raise ValueError(
             "batch_size must be given where the loss is a sum over the batch, whose size divides the decay;"

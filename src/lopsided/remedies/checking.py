@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lopsided.arguments import check_choice
 from lopsided.count_sources import ClassCounts, read_counts
 from lopsided.losses import Loss
 from lopsided.problem import UFM
 from lopsided.remedies.outlook import FADING, Outlook, assumptions_of, checked_margin, class_thresholds, outlook_of
-from lopsided.remedies.targets import resampled, target_counts
+from lopsided.remedies.targets import PENALISED, resampled, target_counts
 from lopsided.theory import thresholds
 
 
@@ -83,6 +84,7 @@ def check(
     """
     found = read_counts(counts)
     factor = checked_margin(margin)
+    check_choice("penalised", penalised, PENALISED)
     said: tuple[str, ...] = ()
     unknown = lambda_z is None and feature_decay is None and weight_decay is not None
     problem = problem_of(
@@ -99,8 +101,6 @@ def check(
         targets = target_counts(found, sampling_strategy)
         problem = resampled(problem, targets, penalised)
         said = (f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per {penalised}.",)
-    elif penalised not in ("appearance", "sample"):
-        raise ValueError(f"penalised must be 'appearance' or 'sample'; got {penalised!r}")
     if not unknown:
         return outlook_of(problem, factor, found.names, said, tol)
     assert weight_decay is not None

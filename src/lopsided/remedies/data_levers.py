@@ -20,7 +20,7 @@ from lopsided.remedies.request import (
     largest,
     least_raise,
 )
-from lopsided.remedies.targets import replaced, resampled
+from lopsided.remedies.targets import PENALISED, replaced, resampled
 
 #: Rounds of rounding up before whole numbers of samples are called impossible.
 _ROUNDS = 10_000
@@ -131,7 +131,7 @@ def merging(request: Request, target: float) -> Proposal | Obstacle:
 LEVERS = (
     Lever("decay", "", decay),
     Lever("samples", "", samples),
-    *(Lever("oversampling", how, partial(oversampling, how)) for how in ("appearance", "sample")),
+    *(Lever("oversampling", how, partial(oversampling, how)) for how in PENALISED),
     Lever("merging", "", merging),
 )
 

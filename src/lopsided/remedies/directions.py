@@ -8,6 +8,8 @@ from scipy.linalg import helmert
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from lopsided.arguments import check_whole
+
 Array = NDArray[np.float64]
 
 #: Sharpness of the smooth maximum of cosines, from stage to stage.
@@ -53,9 +55,8 @@ def simplex_directions(num_classes: int, dim: int, *, seed: int = 0) -> Array:
     >>> round(largest_cosine(simplex_directions(10, 32)), 6), round(largest_cosine(simplex_directions(5, 2)), 6)
     (-0.111111, 0.309017)
     """
-    for name, value, least in (("num_classes", num_classes, 2), ("dim", dim, 1 if num_classes == 2 else 2)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    check_whole("num_classes", num_classes, least=2)
+    check_whole("dim", dim, least=1 if num_classes == 2 else 2)
     generator = np.random.default_rng(seed)
     if dim >= num_classes - 1:
         frame = np.sqrt(num_classes / (num_classes - 1)) * helmert(num_classes).T

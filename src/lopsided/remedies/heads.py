@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from lopsided.arguments import check_number
 from lopsided.problem import UFM
 from lopsided.remedies.directions import orthonormal_rows, simplex_directions
 from lopsided.solver import Solution
@@ -96,8 +97,7 @@ def simplex_etf_head(num_classes: int, dim: int, *, scale: float = 1.0, seed: in
     >>> bool(torch.allclose(head.weight @ head.weight.T, 4 * (10 * torch.eye(10) - 1) / 9, atol=1e-5))
     True
     """
-    if not np.isfinite(scale) or scale <= 0:
-        raise ValueError(f"scale must be a finite number above 0; got {scale!r}")
+    check_number("scale", scale, above=0)
     return FixedHead(scale * simplex_directions(num_classes, dim, seed=seed), bias)
 
 

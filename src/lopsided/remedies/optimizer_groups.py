@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter, UninitializedParameter
 
+from lopsided.arguments import check_number
 from lopsided.metrics.capture import classifier_candidates, unwrapped_modules
-from lopsided.remedies.penalties import check_decay
 
 
 def decay_groups(
@@ -71,7 +71,7 @@ def decay_groups(
     (0.0005, 0.0)
     """
     for name, value in (("lambda_w", lambda_w), ("lambda_b", lambda_b), ("body_decay", body_decay)):
-        check_decay(name, value)
+        check_number(name, value, least=0)
     owners = _owners(model)
     layer, head = _only_classifier(model, num_classes, classifier)
     own: list[Parameter] = []

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.arguments import check_number
 from lopsided.problem import UFM
 from lopsided.remedies.predictions import predict_classes
 from lopsided.solver import Solution
@@ -286,9 +287,7 @@ def checked_margin(margin: object) -> float:
     ValueError
         If it is not a finite number of at least 1.
     """
-    number = isinstance(margin, (int, float, np.number)) and not isinstance(margin, bool)
-    if not number or not math.isfinite(float(margin)) or float(margin) < 1:  # type: ignore[arg-type]
-        raise ValueError(f"margin must be a finite number of at least 1, threshold over lambda_z; got {margin!r}")
+    check_number("margin", margin, least=1, note=", threshold over lambda_z")
     return float(margin)  # type: ignore[arg-type]
 
 

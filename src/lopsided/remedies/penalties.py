@@ -6,10 +6,10 @@ a trained network has one implicitly, see :func:`lopsided.metrics.effective_deca
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from lopsided.arguments import check_number
 
 
 def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> Tensor:
@@ -43,7 +43,7 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
     >>> feature_penalty(torch.ones(4, 3), 0.01, num_samples=100)           # .005 · 100 · 3
     tensor(1.5000)
     """
-    check_decay("lambda_h", lambda_h)
+    check_number("lambda_h", lambda_h, least=0)
     return 0.5 * lambda_h * squared_feature_norm(features, num_samples)
 
 
@@ -92,13 +92,7 @@ def classifier_penalty(weight: Tensor, bias: Tensor | None, lambda_w: float, lam
     >>> classifier_penalty(torch.ones(2, 3), torch.ones(2), 0.1, 0.05)     # .05 · 6 + .025 · 2
     tensor(0.3500)
     """
-    check_decay("lambda_w", lambda_w)
-    check_decay("lambda_b", lambda_b)
+    check_number("lambda_w", lambda_w, least=0)
+    check_number("lambda_b", lambda_b, least=0)
     total = 0.5 * lambda_w * weight.square().sum()
     return total if bias is None or lambda_b == 0 else total + 0.5 * lambda_b * bias.square().sum()
-
-
-def check_decay(name: str, value: float) -> None:
-    """Refuse what cannot be a decay."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lopsided.arguments import check_number
 from lopsided.losses import CrossEntropy, FocalLoss
 from lopsided.remedies.loss_modules import CrossEntropyTerm, FocalTerm, class_counts
 
@@ -107,7 +108,7 @@ class LogitAdjustedLoss(CrossEntropyTerm):
         weights: ArrayLike | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        _check_number("tau", tau)
+        check_number("tau", tau)
         super().__init__(CrossEntropy(_listed(weights), reduction, logit_adjustment=tau), counts)
 
 
@@ -155,8 +156,8 @@ class LDAMLoss(CrossEntropyTerm):
         weights: ArrayLike | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        _check_number("max_margin", max_margin, least=0.0)
-        _check_number("scale", scale, above=0.0)
+        check_number("max_margin", max_margin, least=0)
+        check_number("scale", scale, above=0)
         numbers = class_counts(counts)
         margins = scale * max_margin * (numbers.min() / numbers) ** 0.25
         scales = None if scale == 1 else [scale] * len(numbers)
@@ -286,7 +287,7 @@ class VSLoss(CrossEntropyTerm):
         weights: ArrayLike | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        _check_number("tau", tau)
+        check_number("tau", tau)
         numbers = class_counts(counts)
         scales = _powers(numbers, gamma)
         super().__init__(CrossEntropy(_listed(weights), reduction, logit_adjustment=tau, scales=scales), numbers)
@@ -332,7 +333,7 @@ class FocalLossModule(FocalTerm):
 
 def _powers(counts: NDArray[np.int64], gamma: float) -> list[float]:
     """The (K,) scales (n/n_max)^γ."""
-    _check_number("gamma", gamma)
+    check_number("gamma", gamma)
     with np.errstate(over="ignore", under="ignore"):
         scales = (counts / counts.max()) ** gamma
     if not (np.isfinite(scales).all() and (scales > 0).all()):
@@ -343,11 +344,3 @@ def _powers(counts: NDArray[np.int64], gamma: float) -> list[float]:
 def _listed(weights: Any) -> Any:
     """Weights as NumPy reads them: a tensor may be on a GPU."""
     return weights.detach().cpu().numpy() if hasattr(weights, "detach") else weights
-
-
-def _check_number(name: str, value: Any, *, least: float | None = None, above: float | None = None) -> None:
-    rule = "a finite number" + (f" of at least {least:g}" if least is not None else "")
-    rule += f" above {above:g}" if above is not None else ""
-    known = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
-    if not known or (least is not None and value < least) or (above is not None and value <= above):
-        raise ValueError(f"{name} must be {rule}; got {value!r}")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
+from lopsided.arguments import check_whole
 from lopsided.count_sources import ClassCounts, read_counts
 from lopsided.counts import format_counts, is_tensor
 from lopsided.remedies.targets import target_counts
@@ -90,8 +91,7 @@ class ClassSampler(DistributedSampler[int]):
         drop_last: bool = False,
     ) -> None:
         _check_place(num_replicas, rank)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}")
+        check_whole("seed", seed, least=0)
         expected = None if counts is None else read_counts(counts)
         classes, found = _read_labels(labels, expected)
         self.names = found.names
@@ -146,11 +146,14 @@ class ClassSampler(DistributedSampler[int]):
 
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which one this is."""
-        if self._given is not None:
-            return self._given
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_world_size(), torch.distributed.get_rank()
-        return 1, 0
+        return place_among_processes() if self._given is None else self._given
+
+
+def place_among_processes() -> tuple[int, int]:
+    """Return how many processes the process group has, and which one this is; 1 and 0 where there is none."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
+    return 1, 0
 
 
 def _check_place(num_replicas: int | None, rank: int | None) -> None:
@@ -160,8 +163,7 @@ def _check_place(num_replicas: int | None, rank: int | None) -> None:
         )
     if num_replicas is None:
         return
-    if not isinstance(num_replicas, int) or isinstance(num_replicas, bool) or num_replicas < 1:
-        raise ValueError(f"num_replicas must be a whole number of at least 1; got {num_replicas!r}")
+    check_whole("num_replicas", num_replicas)
     if not isinstance(rank, int) or isinstance(rank, bool) or not 0 <= rank < num_replicas:
         raise ValueError(f"rank must be a whole number from 0 to {num_replicas - 1}; got {rank!r}")
 

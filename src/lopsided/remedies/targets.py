@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lopsided.arguments import check_choice
 from lopsided.count_sources import ClassCounts, read_counts
 from lopsided.counts import parse_terms
 from lopsided.problem import UFM
@@ -37,6 +38,8 @@ STRATEGIES: dict[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]] = {
     "all": lambda counts: np.ones(len(counts), dtype=bool),
 }
 STRATEGIES["auto"] = STRATEGIES["not majority"]
+#: What the feature decay may count: a sample as often as an epoch shows it, or once.
+PENALISED = ("appearance", "sample")
 #: Labels beyond which a callable is not handed one a sample.
 MOST_LABELS = 10**8
 
@@ -187,10 +190,9 @@ def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -
     >>> [float(resampled(model, [500] * 4, how).thresholds().within[-1]) for how in ("appearance", "sample")]
     [0.01118, 0.025]
     """
+    check_choice("penalised", penalised, PENALISED)
     if penalised == "appearance":
         return replaced(problem, counts=targets)
-    if penalised != "sample":
-        raise ValueError(f"penalised must be 'appearance' or 'sample'; got {penalised!r}")
     shown = np.asarray(targets, dtype=np.float64)
     factors = shown / problem.counts
     weights = factors * problem.loss.terms(problem.counts).weights

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from lopsided.arguments import check_whole
 from lopsided.geometry import Geometry
 from lopsided.problem import UFM
 from lopsided.solver import solve
-from lopsided.theory.assembly import require_cross_entropy
+from lopsided.theory.assembly import require_plain_loss
 
 Array = NDArray[np.float64]
 
@@ -161,10 +162,9 @@ def deep_branch(problem: UFM, num_layers: int, *, starts: int = 16, seed: int = 
 
 def _check(problem: UFM, purpose: str, num_layers: int, starts: int) -> None:
     problem.require_convex(purpose)
-    require_cross_entropy(problem)
-    for name, value, least in (("num_layers", num_layers, 1), ("starts", starts, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    require_plain_loss(problem)
+    check_whole("num_layers", num_layers)
+    check_whole("starts", starts, least=0)
 
 
 class _Objective:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, lstsq
 from scipy.optimize import brentq
 
+from lopsided.arguments import check_number
 from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy, SquaredError
 from lopsided.problem import UFM
@@ -171,8 +172,7 @@ def simplex_gaps(problem: UFM, scale: float = 1.0) -> Array:
             "problem must be cross-entropy, weighted at most, without a bias and with features of any sign for the"
             f" closed form; got {problem}; fixed_classifier_optimum() takes it"
         )
-    if not np.isfinite(scale) or scale <= 0:
-        raise ValueError(f"scale must be a finite number above 0; got {scale!r}")
+    check_number("scale", scale, above=0)
     terms = loss.terms(problem.counts)
     return _gaps(terms.weights / (terms.normaliser * problem.lambda_h), np.full(problem.num_classes, scale**2))
 

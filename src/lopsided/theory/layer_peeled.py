@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize, root
 
+from lopsided.arguments import check_number
+
 Array = NDArray[np.float64]
 
 
@@ -60,8 +62,7 @@ def minority_collapse_ratio(
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
     for name, energy in (("feature_energy", feature_energy), ("classifier_energy", classifier_energy)):
-        if not isinstance(energy, (int, float, np.number)) or not math.isfinite(energy) or energy <= 0:
-            raise ValueError(f"{name} must be a finite number above 0; got {energy!r}")
+        check_number(name, energy, above=0)
     classes = majority_classes + minority_classes
     bound = classes * math.sqrt(feature_energy) * math.sqrt(classifier_energy)
     model = _AtCollapse(majority_classes, minority_classes)

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, minres
 from scipy.spatial.distance import cdist
 
+from lopsided.arguments import check_whole
 from lopsided.geometry import Geometry
 from lopsided.losses import CrossEntropy, FocalLoss
 from lopsided.problem import UFM
@@ -109,9 +110,8 @@ def stationary_point(problem: UFM, *, starts: int = 6, dimension: int | None = N
     """
     relu = problem.features == "relu"
     width = (1 + relu) * problem.num_classes if dimension is None else dimension
-    for name, value in (("starts", starts), ("dimension", width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    check_whole("starts", starts)
+    check_whole("dimension", width)
     objective = _Objective(problem, width)
     generator = np.random.default_rng(seed)
     candidates = [objective.minimise(np.zeros(objective.size))]

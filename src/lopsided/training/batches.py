@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lopsided.arguments import check_whole
 from lopsided.data import ImbalancedData
-from lopsided.remedies.sampling import ClassSampler
+from lopsided.remedies.sampling import ClassSampler, place_among_processes
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self._order()
-        rank, processes = _place()
+        processes, rank = place_among_processes()
         generator = torch.Generator().manual_seed((1_000_003 * self._seed + self._epoch) % 2**63)
         for rows in order.tensor_split(self._number):
             inputs = self._data.inputs[rows]
@@ -131,10 +131,3 @@ class Batches:
         if self._sampler is not None:
             return self._sampler.order(self._epoch)
         return torch.randperm(self._data.num_samples, generator=self._generator)
-
-
-def _place() -> tuple[int, int]:
-    """Which process this is, and of how many."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lopsided.arguments import check_choice, check_whole
 from lopsided.data.factories import import_factory, is_factory
 from lopsided.problem import UFM
 from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
@@ -108,14 +109,12 @@ def build_network(
     >>> network.features(torch.zeros(5, 1, 8, 8)).shape, network.head
     (torch.Size([5, 32]), Linear(in_features=32, out_features=10, bias=True))
     """
-    if last_features not in ("linear", "relu"):
-        raise ValueError(f"last_features must be 'linear' or 'relu'; got {last_features!r}")
+    check_choice("last_features", last_features, ("linear", "relu"))
     if initialisation not in INITIALISATIONS:
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}; got {initialisation!r}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
-    if not isinstance(extra_layers, int) or isinstance(extra_layers, bool) or extra_layers < 0:
-        raise ValueError(f"extra_layers must be a whole number of at least 0; got {extra_layers!r}")
+    check_whole("extra_layers", extra_layers, least=0)
     if extra_layers and head != "linear":
         raise ValueError(f"extra_layers must be 0 before a head that is not trained; got {extra_layers}")
 

@@ -18,6 +18,7 @@ from lopsided.losses import Loss
 from lopsided.problem import UFM
 from lopsided.remedies.heads import FixedHead
 from lopsided.remedies.loss_modules import loss_module
+from lopsided.remedies.targets import PENALISED
 from lopsided.training.batches import Augmentation, Batches
 from lopsided.training.diagnosis import diagnose
 from lopsided.training.evaluation import Evaluation, evaluate
@@ -157,7 +158,7 @@ def train(
     check_whole("batch_size", batch_size, optional=True)
     check_whole("measure_every", measure_every, optional=True)
     check_whole("devices", devices)
-    check_choice("penalised", penalised, ("appearance", "sample"))
+    check_choice("penalised", penalised, PENALISED)
     check_choice("on_divergence", on_divergence, ("record", "raise"))
     descent = Descent.checked(
         learning_rate, optimizer=optimizer, momentum=momentum, schedule=schedule, ramp=ramp, ramp_start=ramp_start
