@@ -148,6 +148,29 @@ def test_samples_are_the_fewest_and_the_most(rare, share, margin, sizes):
     assert remedy.problem.counts.tolist() == remedy.settings["counts"]
 
 
+def test_a_margin_out_of_reach_for_all_classes_takes_no_samples_away():
+    """Every class is short, so that none would stay as it is: the only solutions have fewer samples."""
+    problem = lp.UFM("500x5,100x5", 0.02, **BIAS)
+    advice = lp.advise(problem, levers=["samples", "oversampling"])
+    best = max(math.sqrt(min(500, rare)) / (2500 + 5 * rare) / 0.02 for rare in range(100, 2000))
+    for name in ("samples", "oversampling"):
+        remedy = advice.remedy(name)
+        assert not remedy.works
+        assert remedy.reachable == pytest.approx(best, rel=1e-4)
+        assert remedy.outlook.margins.min() == pytest.approx(best, rel=2e-3)
+        assert "more samples raise N" in remedy.reason
+
+
+@settings(max_examples=50)
+@given(counts=st.lists(st.integers(5, 400), min_size=2, max_size=6), share=st.floats(0.5, 20))
+def test_no_class_is_given_fewer_samples_than_it_has(counts, share):
+    limit = lp.check(counts, 1.0, **BIAS).thresholds.min()
+    advice = lp.advise(lp.UFM(counts, share * float(limit), **BIAS), levers=["samples"])
+    if advice.short:
+        found = advice.remedy("samples").settings.get("counts", counts)
+        assert all(after >= before for after, before in zip(found, counts, strict=True))
+
+
 def test_repeating_samples_is_as_many_samples_where_each_appearance_is_decayed():
     problem = two_clusters()
     advice = lp.advise(problem, margin=1.05, levers=["samples", "oversampling", "class-weights"])

@@ -155,12 +155,14 @@ def _least_counts(request: Request, rates: Array) -> Array | None:
     """The smallest whole counts that satisfy n ≥ a M², or None."""
     counts, mass = request.counts, request.mass
     raised = np.zeros(len(counts), dtype=bool)
+    least = float(mass @ counts)
     while True:
         slope = float(mass[raised] @ rates[raised])
         rest = float(mass[~raised] @ counts[~raised])
         root = _roots(slope, rest)
-        if root is None:
+        if root is None or root[0] < least * (1 - 1e-12):  # both lie below the M there is: nothing is taken away
             return None
+        least = root[0]
         more = raised | (rates * root[0] ** 2 > counts)
         if (more == raised).all():
             break

@@ -153,7 +153,7 @@ def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any], undersample: bo
 
 def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
     if len(counts) != 2:
-        raise ValueError(f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}")
+        raise ValueError(f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}; write a dict")
     wanted = int(ratio * counts.max()) if 0 < ratio <= 1 else 0
     if wanted < counts.min():
         least = counts.min() / counts.max()
