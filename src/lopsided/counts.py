@@ -219,8 +219,8 @@ def format_counts(counts: ArrayLike) -> str:
     return ",".join(terms)
 
 
-def class_ranges(classes: Sequence[int]) -> str:
-    """Ascending class indices as people write them; a long list is cut short.
+def class_ranges(classes: Sequence[int], cut: bool = True) -> str:
+    """Ascending class indices as people write them; a long list is cut short, unless all is needed.
 
     Examples
     --------
@@ -235,8 +235,9 @@ def class_ranges(classes: Sequence[int]) -> str:
             runs[-1][1:] = [index]
         else:
             runs.append([index])
-    shown = ["–".join(map(str, run)) for run in runs[:MOST_RANGES]]
-    return ", ".join(shown if len(runs) <= MOST_RANGES else [*shown, f"… ({len(classes)})"])
+    cut = cut and len(runs) > MOST_RANGES
+    shown = ["–".join(map(str, run)) for run in (runs[:MOST_RANGES] if cut else runs)]
+    return ", ".join([*shown, f"… ({len(classes)})"] if cut else shown)
 
 
 def is_tensor(value: object) -> TypeGuard[Any]:

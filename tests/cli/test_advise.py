@@ -25,10 +25,18 @@ def test_json_is_the_library_s_own(call):
         assert found["settings"] == remedy.settings
         assert found["after"]["gap"] <= 1e-9
         assert found["cost"]["classes"] == [0, 1, 2, 3, 4, 8]
+        assert found["train_options"] == remedy.train_options
+        assert found["python"] == remedy.python
+    assert value["remedies"][2]["train_options"] == {
+        "remedy": "class-weights:samples",
+        "remedy_margin": 1.1,
+        "remedy_keep": "5-7,9",
+    }
 
 
 def test_tables_show_before_and_after_and_every_lever(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("lopsided.cli.output.PATIENCE", 600.0)  # a busy machine must not bring the progress bar
     outcome = call(*TWO, "--margin", "1.2")
     assert (outcome.code, outcome.err) == (0, "")
     for part in [
@@ -50,8 +58,12 @@ def test_tables_show_before_and_after_and_every_lever(call, monkeypatch):
         "Weights 1/n",
         "works",
         "fails",
+        "Applied by lopsided train --remedy NAME --remedy-margin 1.2, or by lopsided.remedies in Python:",
+        "\nclass-weights:mean       WeightedCrossEntropy(counts, [1.0] * 5 + [1.32911",
+        "\nsamples                  –\n",
     ]:
         assert part in outcome.out
+    assert "LDAMLoss" not in outcome.out  # it does not work here
 
 
 def test_nothing_to_mend(call, monkeypatch):

@@ -92,6 +92,25 @@ def test_train_from_options_and_from_a_file_is_the_same_run(call, tmp_path, conf
     assert "epochs" not in second.err.replace("1/1", "")  # nothing was trained again
     assert found["row"]["digest"] in second.out.replace("\n", "")
     assert "mean logits" in second.out
+    assert found["remedy"] is None
+    assert "Remedy" not in second.out
+
+
+def test_train_says_what_a_remedy_changed(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    lost = [*RUN, "--lambda-z", "0.04", "--output", str(tmp_path / "out")]
+    works = call("train", *lost, "--remedy", "class-weights:samples", "--remedy-keep", "2-3", "--remedy-margin", "1.1")
+    assert works.out.startswith("Remedy class-weights:samples: weigh classes 2–3 by 1.29"), works.err
+    nearest = call("train", *lost, "--remedy", "logit-adjustment")
+    for part in (
+        "Remedy logit-adjustment: does not move the threshold",
+        ". Nearest, and applied: adjust logits by τ = 1 times the log frequencies inside the loss.",
+    ):
+        assert part in nearest.out
+    again = json.loads(call("train", *lost, "--remedy", "logit-adjustment", "--json").out)
+    assert again["row"]["remedy"] == "logit-adjustment"
+    assert again["remedy"]["works"] is False
+    assert again["remedy"]["change"].startswith("adjust logits by τ = 1")
 
 
 @pytest.mark.parametrize(

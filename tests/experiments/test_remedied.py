@@ -6,7 +6,7 @@ import pytest
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.execution import perform
 from lopsided.experiments.remedied import advised, apply_remedy
-from lopsided.remedies import LEVERS
+from lopsided.remedies import FADING, LEVERS, advise
 from lopsided.remedies.outlook import outlook_of
 
 RUN = {"data": "digits", "counts": "100x5,20x5", "lambda_z": 0.0105, "lambda_b": 0.01, "decay_ratio": 30.0}
@@ -46,12 +46,26 @@ def test_a_remedy_gives_the_margin_that_is_asked_for():
     assert both.lambda_w / both.lambda_h == pytest.approx(100)
 
 
+@pytest.mark.parametrize(("keep", "margin"), [("all", 1.2), ([6, 7, 8, 9], 1.1), ([0, 5, 6, 8], FADING)])
+def test_what_advise_says_to_ask_for_is_what_it_found(keep, margin):
+    plain = Configuration(**RUN)
+    levers = ["decay", "merging", "class-weights", "oversampling"]
+    for remedy in advise(plain.model, keep, margin=margin, levers=levers).remedies:
+        again = advised(Configuration(**RUN, **remedy.train_options))
+        assert again.settings == remedy.settings
+        assert again.change == remedy.change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"remedy": "prayer"}, "remedy must be of: decay, .*; got 'prayer'"),
         ({"remedy": "decay:often"}, r"remedy must be one of: decay; got 'decay \(often\)'"),
-        ({"remedy": "decay", "lambda_z": 1e-4}, "remedy must be left out: every class has a margin of 1.414 already"),
+        ({"remedy": "decay", "lambda_z": 1e-4}, "remedy must be left out: every class to be kept has a margin of"),
+        ({"remedy": "decay", "remedy_keep": "8-10"}, "remedy_keep must name class numbers from 0 to 9; got '8-10'"),
+        ({"remedy": "decay", "remedy_keep": "cat"}, "remedy_keep must name class numbers from 0 to 9; got 'cat'"),
+        ({"remedy": "decay", "remedy_keep": "0", "remedy_margin": 1}, "remedy must be left out: every class to be"),
+        ({"remedy": "decay", "loss": "focal"}, "loss must be convex in the logits"),
         ({"remedy": "scales", "loss": "squared-error"}, "remedy 'scales' cannot be applied: .* has no scales"),
     ],
 )
@@ -64,6 +78,8 @@ def test_a_remedy_that_cannot_be(change, message):
 def test_settings_of_remedies_keep_their_rules():
     with pytest.raises(ValueError, match=r"^remedy_margin must be left out without a remedy; got 2"):
         Configuration(**RUN, remedy_margin=2.0)
+    with pytest.raises(ValueError, match=r"^remedy_keep must be left out without a remedy; got 5-9"):
+        Configuration(**RUN, remedy_keep="5-9")
     with pytest.raises(ValueError, match=r"^merged_classes must be groups of at least two classes"):
         Configuration(**RUN, merged_classes=[[1, 2], [2, 3]])
     with pytest.raises(ValueError, match=r"^merged_classes must name classes from 0 to 9, each once; got 10"):

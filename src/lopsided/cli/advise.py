@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from lopsided.remedies import FADING, Outlook, Remedy
 from lopsided.remedies import advise as advise_problem
 from lopsided.remedies.advising import Advice
 from lopsided.remedies.checking import problem_of
+from lopsided.remedies.targets import parse_classes
 
 
 @takes_loss
@@ -69,7 +69,7 @@ def advise(
     with patient_progress("remedies") as progress:
         advice = advise_problem(
             problem,
-            _classes(keep, len(found.counts), found.names),
+            parse_classes(keep, len(found.counts), found.names),
             margin=margin,
             levers=None if levers is None else [name.strip() for name in levers.split(",")],
             names=found.names,
@@ -81,25 +81,6 @@ def advise(
         _print(advice)
     if not any(remedy.works for remedy in advice.remedies):
         raise typer.Exit(1)
-
-
-def _classes(text: str, num_classes: int, names: tuple[str, ...] | None) -> str | list[int | str]:
-    """Classes as typed: names, numbers, and ranges of numbers."""
-    if text.strip() == "all":
-        return "all"
-    found: list[int | str] = []
-    for term in (part.strip() for part in text.split(",")):
-        span = re.fullmatch(r"(\d+)[-–](\d+)", term)
-        if span is not None and (names is None or term not in names):
-            first, last = int(span[1]), int(span[2])
-            if first > last or last >= num_classes:
-                raise ValueError(f"keep must name class numbers from 0 to {num_classes - 1}; got {term!r}")
-            found += range(first, last + 1)
-        elif term.isdigit() and (names is None or term not in names):
-            found.append(int(term))
-        else:
-            found.append(term)
-    return found
 
 
 def _print(advice: Advice) -> None:
@@ -137,12 +118,36 @@ def _print(advice: Advice) -> None:
     terminal.print()
     for remedy in advice.remedies:
         terminal.print(f"{_title(remedy)}: {_sentence(advice, remedy)}", markup=False)
+    _print_spelled([remedy for remedy in advice.remedies if remedy.works])
     for note in advice.notes:
         terminal.print(f"- {note}", style="dim", markup=False)
 
 
 def _title(remedy: Remedy) -> str:
     return f"{remedy.name} ({remedy.convention})" if remedy.convention else remedy.name
+
+
+def _print_spelled(remedies: Sequence[Remedy]) -> None:
+    """How remedies are applied, one a line, uncut, to be copied."""
+    if not remedies:
+        return
+    terminal = console()
+    asked = remedies[0].train_options
+    options = "".join(
+        f" --{name.replace('_', '-')} {asked[name]}" for name in ("remedy_margin", "remedy_keep") if name in asked
+    )
+    terminal.print()
+    terminal.print(
+        f"Applied by lopsided train --remedy NAME{options}, or by lopsided.remedies in Python:",
+        style="bold",
+        markup=False,
+        soft_wrap=True,
+    )
+    width = max(len(str(remedy.train_options["remedy"])) for remedy in remedies)
+    for remedy in remedies:
+        line = f"{remedy.train_options['remedy']:<{width}}  {remedy.python or '–'}"
+        terminal.print(line, markup=False, soft_wrap=True)
+    terminal.print()
 
 
 def _row(title: str, outlook: Outlook | None, chosen: Sequence[int], others: Sequence[int], verdict: str) -> list[str]:

@@ -32,6 +32,7 @@ def train(
     """
     from lopsided.experiments.configuration import configure
     from lopsided.experiments.grids import read_configurations
+    from lopsided.experiments.remedied import advised
     from lopsided.experiments.sweep import run_folder, run_sweep
     from lopsided.report import comparison_table, report_dict
 
@@ -50,11 +51,17 @@ def train(
             epoch_progress=progress,
         )
     (run,) = result.runs()
+    remedy = advised(configurations[0])
     folder = run_folder(result.table.parent, run.name)
     if as_json:
-        print_json({"folder": str(folder), "row": result.rows[0], **report_dict([run], [])["runs"][0]})
+        found = None if remedy is None else {"change": remedy.change, "works": remedy.works, "reason": remedy.reason}
+        about = {"folder": str(folder), "row": result.rows[0], "remedy": found}
+        print_json({**about, **report_dict([run], [])["runs"][0]})
     else:
         terminal = console()
+        if remedy is not None:
+            what = remedy.change if remedy.works else f"{remedy.reason}. Nearest, and applied: {remedy.change}"
+            terminal.print(f"Remedy {configurations[0].remedy}: {what}.", markup=False)
         terminal.print(comparison_table(run))
         for finding in run.findings:
             terminal.print(f"  {finding}", style="yellow", markup=False)

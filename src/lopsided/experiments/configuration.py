@@ -65,9 +65,9 @@ class Configuration:
         What an epoch shows, and how often its features are decayed; see :func:`lopsided.training.train`.
     merged_classes
         Groups of classes that are trained as one.
-    remedy, remedy_margin
+    remedy, remedy_margin, remedy_keep
         A change by the name that ``advise`` has for it, with ``:`` and its convention where it has two, worked out for
-        this run and applied; see :mod:`lopsided.experiments.remedied`.
+        this run and applied; with what margin, and for which classes. See :mod:`lopsided.experiments.remedied`.
     seed : int
         Which repetition this is. The seed of the generators is :attr:`derived_seed`.
 
@@ -167,6 +167,9 @@ class Configuration:
         "Threshold over λ_z that the remedy is to give; √2 by default.",
         None,
     )
+    remedy_keep: str | None = setting(
+        TEXT, "Classes, by number, that the remedy is to keep, such as 5-9,12; all by default.", None
+    )
     seed: int = setting(whole_from(0), "Which repetition this is; the seeds follow from all settings.", 0)
 
     def __post_init__(self) -> None:
@@ -182,8 +185,9 @@ class Configuration:
             if (value := getattr(self, name)) is not None:
                 terms = parse_terms(value, name, PER_CLASS.words) if isinstance(value, str) else value
                 object.__setattr__(self, name, tuple(map(float, terms)))
-        if self.remedy_margin is not None and self.remedy is None:
-            raise ValueError(f"remedy_margin must be left out without a remedy; got {self.remedy_margin:g}")
+        for name in ("remedy_margin", "remedy_keep"):
+            if (value := getattr(self, name)) is not None and self.remedy is None:
+                raise ValueError(f"{name} must be left out without a remedy; got {value}")
         num_classes = self.model.num_classes  # stating the model checks the decays and the loss
         predictable = (self.head, self.model.features, self.model.loss) == ("linear", "any", CrossEntropy())
         if self.extra_layers and not predictable:

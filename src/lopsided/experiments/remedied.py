@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from lopsided.counts import format_counts
 from lopsided.experiments.configuration import Configuration
 from lopsided.remedies import FADING, Remedy, advise
+from lopsided.remedies.targets import parse_classes
 
 #: Settings of a run that each remedy sets under the name that it has for them.
 _SAME_NAME = ("weights", "reduction", "scales", "scale_by", "margins", "logit_adjustment")
+#: What a run calls the arguments of ``advise``.
+_ARGUMENTS = {"levers": "remedy", "keep": "remedy_keep"}
 
 
 def advised(configuration: Configuration) -> Remedy | None:
@@ -49,14 +49,17 @@ def _advised(configuration: Configuration) -> Remedy:
     name, _, convention = str(configuration.remedy).partition(":")
     margin = FADING if configuration.remedy_margin is None else configuration.remedy_margin
     try:
-        advice = advise(configuration.replace(remedy=None, remedy_margin=None).model, margin=margin, levers=[name])
+        model = _without(configuration).model
+        keep = parse_classes(configuration.remedy_keep or "all", model.num_classes, None)
+        advice = advise(model, keep, margin=margin, levers=[name])
         remedy = advice.remedy(name, convention or None)
     except ValueError as error:
-        text = str(error)
-        raise ValueError(f"remedy {text.removeprefix('levers ').removeprefix('remedy ')}") from None
+        argument, _, rest = str(error).partition(" ")
+        raise ValueError(f"{_ARGUMENTS.get(argument, argument)} {rest}") from None
     if not advice.short:
         raise ValueError(
-            f"remedy must be left out: every class has a margin of {margin:.4g} already; got {configuration.remedy!r}"
+            f"remedy must be left out: every class to be kept has a margin of {margin:.4g} already;"
+            f" got {configuration.remedy!r}"
         )
     if remedy.problem is None:
         raise ValueError(f"remedy {configuration.remedy!r} cannot be applied: {remedy.reason}; choose another")
@@ -89,7 +92,11 @@ def apply_remedy(configuration: Configuration) -> Configuration:
     remedy = advised(configuration)
     if remedy is None:
         return configuration
-    return configuration.replace(remedy=None, remedy_margin=None, **_changes(configuration, remedy))
+    return _without(configuration).replace(**_changes(configuration, remedy))
+
+
+def _without(configuration: Configuration) -> Configuration:
+    return configuration.replace(remedy=None, remedy_margin=None, remedy_keep=None)
 
 
 def _changes(configuration: Configuration, remedy: Remedy) -> dict[str, Any]:
@@ -100,10 +107,9 @@ def _changes(configuration: Configuration, remedy: Remedy) -> dict[str, Any]:
         names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
         return {name: factor * getattr(configuration, name) for name in names}
     if remedy.name == "samples":
-        return {"counts": format_counts(np.array(settings["counts"]))}
+        return {"counts": format_counts(settings["counts"])}
     if remedy.name == "oversampling":
-        shown = [math.ceil(number - 1e-9) for number in settings["factors"] * configuration.model.counts]
-        return {"sampling_strategy": format_counts(np.array(shown)), "penalised": settings["penalised"]}
+        return {"sampling_strategy": format_counts(settings["shown"]), "penalised": settings["penalised"]}
     if remedy.name == "merging":
         return {"merged_classes": settings["groups"]}
     return {name: settings[name] for name in _SAME_NAME if name in settings}

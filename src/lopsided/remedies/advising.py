@@ -14,6 +14,7 @@ from lopsided.remedies import data_levers, loss_levers
 from lopsided.remedies.outlook import FADING, Outlook, checked_margin, class_thresholds, outlook_of
 from lopsided.remedies.remedy import Remedy, cost_of
 from lopsided.remedies.request import Array, Lever, Obstacle, Proposal, Request
+from lopsided.remedies.spelling import python_line, train_options
 from lopsided.remedies.targets import class_indices, replaced
 from lopsided.theory import Thresholds, thresholds
 
@@ -220,6 +221,13 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
         outlook=outlook,
         classes=place,
         cost=cost_of(request.before, outlook, place, request.others),
+        train_options=train_options(
+            lever.name,
+            lever.convention,
+            request.margin,
+            None if len(request.keep) == request.problem.num_classes else request.keep.tolist(),
+        ),
+        python=python_line(lever.name, answer.settings, place.tolist(), answer.problem.loss),
     )
 
 

@@ -93,7 +93,8 @@ def oversampling(penalised: str, request: Request, target: float) -> Proposal | 
         after = resampled(request.problem, shown, "sample")
     factors = shown / request.counts
     raised = np.flatnonzero(factors > 1)
-    settings = {"factors": factors.tolist(), "penalised": penalised}
+    whole = np.ceil(shown * (1 - 1e-12)).astype(np.int64)
+    settings = {"factors": factors.tolist(), "shown": whole.tolist(), "penalised": penalised}
     if len(raised) == 0:
         return Proposal(after, settings, "no sample more often than now")
     where = "each time it appears" if penalised == "appearance" else "once"

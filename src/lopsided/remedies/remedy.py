@@ -65,6 +65,12 @@ class Remedy:
         What each class is in that outlook: itself, unless classes are merged.
     cost : Cost or None
         None without an outlook.
+    train_options : dict
+        What asks for it in a run: options of ``lopsided train``, keys of its files. Empty without an outlook.
+    python : str
+        The line that puts it in place in a training loop, in the names of :mod:`lopsided.remedies`; ``counts`` and
+        ``labels`` are those of the training set, ``model`` and ``lambda_w`` the network and its present weight decay,
+        ``remedy`` this remedy, whose numbers are not written where they are many. Empty where no code does it.
     """
 
     name: str
@@ -77,6 +83,8 @@ class Remedy:
     outlook: Outlook | None = field(repr=False)
     classes: NDArray[np.int64] = field(repr=False)
     cost: Cost | None = field(repr=False)
+    train_options: dict[str, str | float] = field(default_factory=dict, repr=False)
+    python: str = field(default="", repr=False)
 
     @property
     def problem(self) -> UFM | None:
@@ -98,6 +106,8 @@ class Remedy:
             "works": self.works,
             "reason": self.reason or None,
             "reachable": self.reachable,
+            "train_options": self.train_options or None,
+            "python": self.python or None,
             "cost": None,
             "after": None,
         }

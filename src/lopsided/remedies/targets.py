@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -153,7 +154,9 @@ def _from_mapping(found: ClassCounts, wanted: Mapping[Any, Any], undersample: bo
 
 def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
     if len(counts) != 2:
-        raise ValueError(f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}; write a dict")
+        raise ValueError(
+            f"sampling_strategy must not be a float unless there are two classes; got {len(counts)}; write a dict"
+        )
     wanted = int(ratio * counts.max()) if 0 < ratio <= 1 else 0
     if wanted < counts.min():
         least = counts.min() / counts.max()
@@ -247,4 +250,34 @@ def class_indices(wanted: Any, num_classes: int, names: tuple[str, ...] | None, 
             if names is not None:
                 known = f"classes, {', '.join(names[:6])}{', …' if num_classes > 6 else ''}, or {known}"
             raise ValueError(f"{argument} must name {known}; got {one!r}")
+    return found
+
+
+def parse_classes(text: str, num_classes: int, names: tuple[str, ...] | None) -> str | list[int | str]:
+    """Classes as typed: ``all``, or names, numbers and ranges of numbers with commas between.
+
+    Raises
+    ------
+    ValueError
+        If a range is none of class numbers; other terms are for :func:`class_indices` to check.
+
+    Examples
+    --------
+    >>> parse_classes("cat, 5-7", 10, None)
+    ['cat', 5, 6, 7]
+    """
+    if text.strip() == "all":
+        return "all"
+    found: list[int | str] = []
+    for term in (part.strip() for part in text.split(",")):
+        span = re.fullmatch(r"(\d+)[-–](\d+)", term)
+        if span is not None and (names is None or term not in names):
+            first, last = int(span[1]), int(span[2])
+            if first > last or last >= num_classes:
+                raise ValueError(f"keep must name class numbers from 0 to {num_classes - 1}; got {term!r}")
+            found += range(first, last + 1)
+        elif term.isdigit() and (names is None or term not in names):
+            found.append(int(term))
+        else:
+            found.append(term)
     return found
