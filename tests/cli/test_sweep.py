@@ -101,6 +101,8 @@ def test_train_says_what_a_remedy_changed(call, tmp_path, monkeypatch):
     lost = [*RUN, "--lambda-z", "0.04", "--output", str(tmp_path / "out")]
     works = call("train", *lost, "--remedy", "class-weights:samples", "--remedy-keep", "2-3", "--remedy-margin", "1.1")
     assert works.out.startswith("Remedy class-weights:samples: weigh classes 2–3 by 1.29"), works.err
+    (stored,) = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("run.json")]
+    assert stored["settings"]["remedy_keep"] == "2-3"
     nearest = call("train", *lost, "--remedy", "logit-adjustment")
     for part in (
         "Remedy logit-adjustment: does not move the threshold",

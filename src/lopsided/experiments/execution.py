@@ -118,8 +118,8 @@ def perform(
         accelerator=accelerator,
         progress=None if progress is None else lambda done, planned, _: progress(done, planned),
     )
-    stated = {"remedy": asked.remedy, "remedy_margin": asked.remedy_margin, "derived_seed": seed}
-    settings = {**configuration.settings, **configuration.decays, **stated}
+    asking = {name: getattr(asked, name) for name in ("remedy", "remedy_margin", "remedy_keep")}
+    settings = {**configuration.settings, **configuration.decays, **asking, "derived_seed": seed}
     run = assemble_run(digest, settings, samples, result)
     row = {
         "digest": digest,
