@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lopsided as lp
-import references
 from lopsided.comparison import COMPARED
 from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, MERGE_RELATIVE_TOLERANCE, merged_classes
+from metrics import twins
 
 entries = st.floats(-10, 10).map(lambda value: round(value, 6))
 
@@ -147,8 +147,8 @@ def test_shapes_that_do_not_fit_are_named(arguments, message):
 
 def test_rank_counts_what_tells_classes_apart():
     """Neither what all classes share is a direction, nor what the classifier does not see, nor an absent class."""
-    means = references.simplex(5, 8) + 2.0
-    weight = references.simplex(5, 8)
+    means = twins.simplex(5, 8) + 2.0
+    weight = twins.simplex(5, 8)
     assert lp.Geometry([5, 5, 5, 2, 2], means).rank == 4
     weight[3:] = 0
     assert lp.Geometry([5, 5, 5, 2, 2], means, 10 * weight).rank == 3

@@ -21,6 +21,7 @@ from lopsided.metrics import (
     nc4,
     nc4_samples,
 )
+from metrics import twins
 
 COUNTS = [150] * 5 + [30] * 5
 
@@ -56,12 +57,12 @@ def test_the_known_optimum_of_three_lopsided_classes():
 def test_against_the_twin_on_real_images(trained):
     features, _, model, geometry = trained
     means, weight, bias = geometry.class_means, model.coef_, model.intercept_
-    assert nc2_etf(geometry) == pytest.approx(references.nc2_etf(means, centred=True), rel=1e-12)
-    assert nc2_etf_classifier(geometry) == pytest.approx(references.nc2_etf(weight, centred=False), rel=1e-12)
-    assert nc3_etf(geometry) == pytest.approx(references.nc3_etf(means, weight), rel=1e-12)
-    assert nc4(geometry) == references.nc4(means, weight, bias, means)
-    assert nc4_samples(geometry, features) == references.nc4(means, weight, bias, features)
-    assert minority_spread(geometry) == pytest.approx(references.minority_spread(means, COUNTS), rel=1e-12)
+    assert nc2_etf(geometry) == pytest.approx(twins.nc2_etf(means, centred=True), rel=1e-12)
+    assert nc2_etf_classifier(geometry) == pytest.approx(twins.nc2_etf(weight, centred=False), rel=1e-12)
+    assert nc3_etf(geometry) == pytest.approx(twins.nc3_etf(means, weight), rel=1e-12)
+    assert nc4(geometry) == twins.nc4(means, weight, bias, means)
+    assert nc4_samples(geometry, features) == twins.nc4(means, weight, bias, features)
+    assert minority_spread(geometry) == pytest.approx(twins.minority_spread(means, COUNTS), rel=1e-12)
 
 
 def test_nc4_needs_the_bias(trained):
@@ -69,7 +70,7 @@ def test_nc4_needs_the_bias(trained):
     assert 0 < nc4_samples(geometry, features) < 0.5
     raised = lp.Geometry(geometry.counts, geometry.class_means, model.coef_, np.eye(10)[0] * 100)
     assert nc4(raised) == 0.9
-    assert nc4_samples(raised, features) == references.nc4(geometry.class_means, model.coef_, raised.bias, features)
+    assert nc4_samples(raised, features) == twins.nc4(geometry.class_means, model.coef_, raised.bias, features)
 
 
 def test_nc4_of_samples_among_distant_means_and_in_chunks():
@@ -81,27 +82,27 @@ def test_nc4_of_samples_among_distant_means_and_in_chunks():
     weight, bias = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, -1e9 - 0.5, -2e9 - 2.0])
     assert nc4_samples(lp.Geometry([1, 1, 1], means, weight, bias), features) == 0
     shifted = lp.Geometry([1, 1, 1], means, weight, bias + np.array([0.0, 0.0, 0.2]))
-    assert nc4_samples(shifted, features) == references.nc4(means, weight, shifted.bias, features)
+    assert nc4_samples(shifted, features) == twins.nc4(means, weight, shifted.bias, features)
 
 
 def test_an_exact_simplex_on_lopsided_counts_scores_zero():
     """About the mean of all samples it would score 0.507: the class means are centred by their own mean."""
-    means = references.simplex(10, 25)
+    means = twins.simplex(10, 25)
     geometry = lp.Geometry([5000] * 5 + [50] * 5, means + 3.0, 2.0 * means)
     assert nc2_etf(geometry) == pytest.approx(0, abs=1e-12)
     assert nc2_etf_classifier(geometry) == pytest.approx(0, abs=1e-12)
     assert nc3_etf(geometry) == pytest.approx(0, abs=1e-12)
     weighted = means - (np.repeat([5000, 50], 5) / 25250) @ means
-    assert references.nc2_etf(weighted, centred=False) == pytest.approx(0.507, abs=5e-4)
+    assert twins.nc2_etf(weighted, centred=False) == pytest.approx(0.507, abs=5e-4)
 
 
 def test_opposite_classifier_is_as_far_as_can_be():
-    means = references.simplex(4, 6)
+    means = twins.simplex(4, 6)
     assert nc3_etf(lp.Geometry([1] * 4, means, -means)) == pytest.approx(2, rel=1e-12)
 
 
 def test_absent_classes_take_no_part():
-    means, counts = references.simplex(4, 6), [9, 9, 2, 2]
+    means, counts = twins.simplex(4, 6), [9, 9, 2, 2]
     weight = np.random.default_rng(0).normal(size=(4, 6))
     whole = lp.Geometry(counts, means, weight)
     gaps = lp.Geometry(
@@ -118,20 +119,20 @@ def test_absent_classes_take_no_part():
 
 
 def test_minority_spread_through_a_merge_anywhere():
-    means = references.simplex(6, 8)
+    means = twins.simplex(6, 8)
     counts = [50] * 3 + [5] * 3
     assert minority_spread(lp.Geometry([50] * 6, means)) == pytest.approx(1, rel=1e-12)
     for place in (np.zeros(8), means[0], np.ones(8)):
         for spread in (1e-9, 1e-3):
             near = np.concatenate([means[:3], place + spread * means[3:]])
             value = minority_spread(lp.Geometry(counts, near))
-            assert value == pytest.approx(references.minority_spread(near, counts), rel=1e-5)
+            assert value == pytest.approx(twins.minority_spread(near, counts), rel=1e-5)
             assert value < 2 * spread
     assert minority_spread(lp.Geometry(counts, np.concatenate([means[:3], np.zeros((3, 8))]))) == 0
 
 
 def test_minority_spread_of_named_classes():
-    means = references.simplex(4, 6)
+    means = twins.simplex(4, 6)
     means[2] = means[3]
     geometry = lp.Geometry([50, 40, 6, 5], means)
     assert math.isnan(minority_spread(geometry))  # one class alone is rarest

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-import references
 from lopsided.metrics import Moments, bootstrap, bootstrap_interval, cdnv, nc1, nc1_trace_ratio
+from metrics import twins
 
 
 def draw(rng, counts=(10, 10, 6, 6), dim=8, sigma=0.4):
     labels = np.repeat(np.arange(len(counts)), counts)
-    return references.simplex(len(counts), dim)[labels] + sigma * rng.normal(size=(len(labels), dim)), labels
+    return twins.simplex(len(counts), dim)[labels] + sigma * rng.normal(size=(len(labels), dim)), labels
 
 
 def truth(counts=(10, 10, 6, 6), dim=8, sigma=0.4):
-    means = references.simplex(len(counts), dim)
-    return references.ClassMoments(
+    means = twins.simplex(len(counts), dim)
+    return twins.ClassMoments(
         list(counts),
         list(means),
         [sigma**2 * dim] * len(counts),
@@ -31,9 +31,9 @@ def truth(counts=(10, 10, 6, 6), dim=8, sigma=0.4):
 @pytest.mark.parametrize(
     ("statistic", "reference"),
     [
-        (nc1, lambda twin: references.nc1(twin, weighted_centre=True, weighted_scatter=False)),
-        (nc1_trace_ratio, references.nc1_trace_ratio),
-        (cdnv, references.cdnv),
+        (nc1, lambda twin: twins.nc1(twin, weighted_centre=True, weighted_scatter=False)),
+        (nc1_trace_ratio, twins.nc1_trace_ratio),
+        (cdnv, twins.cdnv),
     ],
 )
 def test_intervals_cover_the_truth(statistic, reference):
@@ -70,7 +70,7 @@ def test_resampling_stays_within_classes_whatever_their_order(monkeypatch):
     np.testing.assert_allclose(chunked, expected, rtol=1e-10)
     shuffled = bootstrap_interval(features[order], labels[order], 4, resamples=400)
     np.testing.assert_allclose(shuffled, bootstrap_interval(features, labels, 4, resamples=400), rtol=0.1)
-    points = references.simplex(4, 8)[labels]
+    points = twins.simplex(4, 8)[labels]
     assert bootstrap_interval(points, labels, 4, nc1_trace_ratio).high < 1e-25
 
 

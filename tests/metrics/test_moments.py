@@ -10,8 +10,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import references
 from lopsided.metrics import Moments
+from metrics import twins
 
 
 def random_features(seed=0, total=300, num_classes=5, dim=7):
@@ -63,7 +63,7 @@ def assert_matches_twin(moments, twin, rtol=1e-12):
 @pytest.mark.parametrize("batch", [1, 2, 64, 299, 1000])
 def test_any_batch_size_gives_the_two_pass_answer(batch):
     features, labels = random_features()
-    assert_matches_twin(gather(features, labels, 5, batch), references.class_moments(features, labels, 5))
+    assert_matches_twin(gather(features, labels, 5, batch), twins.class_moments(features, labels, 5))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -80,7 +80,7 @@ def test_real_images():
     keep = np.concatenate([np.flatnonzero(digits.target == k)[: 150 if k < 5 else 30] for k in range(10)])
     features, labels = digits.data[keep], digits.target[keep]
     order = np.random.default_rng(0).permutation(len(features))
-    assert_matches_twin(gather(features, labels, 10, 128, order), references.class_moments(features, labels, 10))
+    assert_matches_twin(gather(features, labels, 10, 128, order), twins.class_moments(features, labels, 10))
 
 
 @pytest.mark.parametrize("batch", [1, 32, 4000])
@@ -92,7 +92,7 @@ def test_a_collapse_to_1e_12_of_the_mean_is_still_measured(batch):
     dim = 8
     directions = np.linalg.qr(rng.normal(size=(dim, 4)))[0].T
     features = directions[labels] + 1e-6 / math.sqrt(dim) * rng.normal(size=(len(labels), dim))
-    twin = references.class_moments(features, labels, 4)
+    twin = twins.class_moments(features, labels, 4)
     assert np.trace(twin.within) == pytest.approx(1e-12, rel=0.1)
     moments = gather(features, labels, 4, batch)
     assert float(moments.within_class_covariance.trace()) == pytest.approx(np.trace(twin.within), rel=1e-9)
@@ -113,7 +113,7 @@ def test_the_sums_are_float64_whatever_comes_in(dtype):
     for chunk, classes in zip(given.split(50), torch.as_tensor(labels).split(50), strict=True):
         moments.update(chunk, classes)
     assert moments.means.dtype == moments.within_class_covariance.dtype == torch.float64
-    assert_matches_twin(moments, references.class_moments(given.double().numpy(), labels, 5))
+    assert_matches_twin(moments, twins.class_moments(given.double().numpy(), labels, 5))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
@@ -172,7 +172,7 @@ def test_absent_class_has_no_mean_and_a_singleton_no_variance():
     assert moments.counts.tolist() == [10, 0, 9, 0, 1]
     assert moments.means.isnan().any(dim=1).tolist() == [False, True, False, True, False]
     assert moments.within_class_variances.isnan().tolist() == [False, True, False, True, True]
-    assert_matches_twin(moments, references.class_moments(features, labels, 5))
+    assert_matches_twin(moments, twins.class_moments(features, labels, 5))
     geometry = moments.geometry()
     assert geometry.counts.tolist() == [10, 0, 9, 0, 1]
     assert np.isnan(geometry.class_means[1]).all()
@@ -181,8 +181,8 @@ def test_absent_class_has_no_mean_and_a_singleton_no_variance():
 def test_one_class_only():
     features, _ = random_features(total=20)
     labels = np.zeros(20, dtype=int)
-    assert_matches_twin(gather(features, labels, 1, batch=3), references.class_moments(features, labels, 1))
-    assert_matches_twin(gather(features, labels, 3, batch=3), references.class_moments(features, labels, 3))
+    assert_matches_twin(gather(features, labels, 1, batch=3), twins.class_moments(features, labels, 1))
+    assert_matches_twin(gather(features, labels, 3, batch=3), twins.class_moments(features, labels, 3))
 
 
 def test_nothing_seen_yet():

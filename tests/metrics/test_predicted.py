@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-import references
 from lopsided.metrics import (
     nc2_etf,
     nc2_etf_classifier,
@@ -20,6 +19,7 @@ from lopsided.metrics import (
     nc3_etf,
     nc3_predicted,
 )
+from metrics import twins
 
 BIASES = [{"bias": False}, {"lambda_b": 0.02}, {"lambda_b": 0.0}]
 EVERY = [nc2_predicted, nc2_predicted_classifier, nc3_predicted]
@@ -54,7 +54,7 @@ def test_the_optimum_is_far_from_a_simplex():
     assert nc2_etf(predicted) > 0.15
     assert nc2_etf_classifier(predicted) > 0.15
     assert nc3_etf(predicted) > 0.3
-    simplex = lp.Geometry(predicted.counts, *[references.simplex(6, 8)] * 2)
+    simplex = lp.Geometry(predicted.counts, *[twins.simplex(6, 8)] * 2)
     assert nc2_predicted(simplex, predicted) > 0.15
     assert nc3_predicted(simplex, predicted) > 0.3
 
@@ -87,11 +87,11 @@ def test_against_the_twin(seed):
     geometry = measured(seed)
     means, weight = geometry.class_means, geometry.classifier
     theory = PREDICTED.class_means, PREDICTED.classifier
-    assert nc2_predicted(geometry, PREDICTED) == pytest.approx(references.nc2_predicted(means, theory[0], centred=True))
+    assert nc2_predicted(geometry, PREDICTED) == pytest.approx(twins.nc2_predicted(means, theory[0], centred=True))
     assert nc2_predicted_classifier(geometry, PREDICTED) == pytest.approx(
-        references.nc2_predicted(weight, theory[1], centred=False)
+        twins.nc2_predicted(weight, theory[1], centred=False)
     )
-    assert nc3_predicted(geometry, PREDICTED) == pytest.approx(references.nc3_predicted(means, weight, *theory))
+    assert nc3_predicted(geometry, PREDICTED) == pytest.approx(twins.nc3_predicted(means, weight, *theory))
 
 
 def test_a_prediction_with_merged_classes_reads_no_rounding():
@@ -125,7 +125,7 @@ def test_an_absent_class():
     geometry = lp.Geometry([500, 500, 500, 100, 0, 100], means, full.classifier)
     kept = [0, 1, 2, 3, 5]
     assert nc2_predicted(geometry, PREDICTED) == pytest.approx(
-        references.nc2_predicted(means[kept], PREDICTED.class_means[kept], centred=True)
+        twins.nc2_predicted(means[kept], PREDICTED.class_means[kept], centred=True)
     )
     assert math.isnan(nc3_predicted(geometry, PREDICTED))
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import references
 from lopsided.metrics import (
     Moments,
     cdnv,
@@ -23,6 +22,7 @@ from lopsided.metrics import (
     nc1_weighted,
 )
 from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bias
+from metrics import twins
 
 EVERY = [nc1, nc1_unweighted, nc1_weighted, nc1_rank_aware, nc1_trace_ratio, cdnv]
 
@@ -59,7 +59,7 @@ class Population:
         """The twin's moments of infinitely many samples, in the proportions of the counts."""
         share = self.counts / self.counts.sum()
         trace = float(np.trace(self.covariance))
-        return references.ClassMoments(
+        return twins.ClassMoments(
             self.counts.tolist(), list(self.means), [trace] * len(share), self.covariance, share @ self.means
         )
 
@@ -85,7 +85,7 @@ def test_second_order_against_second_differences(rows, dim, rank):
     inner = left[:, :rank].T @ noise @ left[:, :rank]
     excess = float(np.trace(noise) - np.trace(inner))
     found = pseudo_inverse_bias(values[:rank] ** 2, basis[:rank], inner, excess, covariance, covariance @ covariance)
-    assert found == pytest.approx(references.second_order_bias(matrix, noise, covariance, rank), rel=1e-4)
+    assert found == pytest.approx(twins.second_order_bias(matrix, noise, covariance, rank), rel=1e-4)
 
 
 def test_square_of_a_pooled_covariance_is_unbiased_for_normal_samples():
@@ -111,7 +111,7 @@ def test_square_of_a_pooled_covariance_is_unbiased_for_normal_samples():
 )
 def test_simulated_nc1_is_right_on_average_where_the_plain_one_is_not(function, convention, counts, dim, variance):
     population = Population(counts, dim, variance)
-    truth = references.nc1(population.true_moments(), **convention)
+    truth = twins.nc1(population.true_moments(), **convention)
     draws = [population.draw() for _ in range(150)]
     plain, corrected = ([function(m, corrected=c) / truth for m in draws] for c in (False, True))
     error = np.std(corrected) / math.sqrt(len(draws))
@@ -124,7 +124,7 @@ def test_simulated_rank_aware_nc1_of_merged_classes():
     means = np.random.default_rng(1).normal(size=(8, 20))
     means[5:] = means[5]
     population = Population([10] * 5 + [4] * 3, 20, 0.2, means=means)
-    truth = references.nc1_of_rank(population.true_moments(), 5)
+    truth = twins.nc1_of_rank(population.true_moments(), 5)
     draws = [population.draw() for _ in range(150)]
     plain, corrected = ([nc1_rank_aware(m, 5, corrected=c) / truth for m in draws] for c in (False, True))
     assert np.mean(plain) < 0.9
@@ -135,7 +135,7 @@ def test_simulated_traces_and_distances():
     population = Population([10] * 3 + [5] * 3, 10, 1.0)
     draws = [population.draw() for _ in range(400)]
     true = population.true_moments()
-    ratio, distances = references.nc1_trace_ratio(true), references.cdnv(true)
+    ratio, distances = twins.nc1_trace_ratio(true), twins.cdnv(true)
     for function, truth in ((nc1_trace_ratio, ratio), (cdnv, distances)):
         plain, corrected = ([function(m, corrected=c) / truth for m in draws] for c in (False, True))
         assert np.mean(plain) < 0.9
@@ -156,19 +156,17 @@ def test_against_the_twin_on_real_images():
     digits = load_digits()
     keep = np.concatenate([np.flatnonzero(digits.target == k)[: 12 if k < 5 else 1 + k % 3] for k in range(9)])
     features, labels = digits.data[keep], digits.target[keep]  # class 6 has one sample, class 9 none
-    moments, twin = gather(features, labels, 10), references.class_moments(features, labels, 10)
+    moments, twin = gather(features, labels, 10), twins.class_moments(features, labels, 10)
     assert twin.counts[6] == 1
-    assert nc1_trace_ratio(moments, corrected=True) == pytest.approx(
-        references.nc1_trace_ratio_corrected(twin), rel=1e-11
-    )
-    assert cdnv(moments, corrected=True) == pytest.approx(references.cdnv_corrected(twin), rel=1e-11)
+    assert nc1_trace_ratio(moments, corrected=True) == pytest.approx(twins.nc1_trace_ratio_corrected(twin), rel=1e-11)
+    assert cdnv(moments, corrected=True) == pytest.approx(twins.cdnv_corrected(twin), rel=1e-11)
 
 
 def test_per_class_numbers_average_to_the_whole():
     digits = load_digits()
     keep = digits.target != 3
     features, labels = digits.data[keep][:400], digits.target[keep][:400]
-    moments, twin = gather(features, labels, 10), references.class_moments(features, labels, 10)
+    moments, twin = gather(features, labels, 10), twins.class_moments(features, labels, 10)
     ratios, distances = nc1_trace_ratio_per_class(moments), cdnv_per_class(moments)
     assert np.isnan(ratios).tolist() == np.isnan(distances).tolist() == [k == 3 for k in range(10)]
     counts = np.array(twin.counts)
@@ -184,7 +182,7 @@ def test_per_class_numbers_average_to_the_whole():
 
 @pytest.mark.parametrize("function", EVERY)
 def test_points_are_collapsed_however_few(function):
-    means = references.simplex(4, 6)
+    means = twins.simplex(4, 6)
     points = np.repeat(means, 2, axis=0)
     assert function(gather(points, np.repeat(np.arange(4), 2), 4), corrected=True) == pytest.approx(0, abs=1e-25)
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import lopsided as lp
-import references
 from lopsided import metrics
 from lopsided.data import load_data
 from lopsided.metrics import Moments, measure
+from metrics import twins
 
 WITH_SCATTER = ["nc1", "nc1_unweighted", "nc1_weighted", "nc1_rank_aware", "nc1_corrected", "cdnv_corrected"]
 ALWAYS = ["num_classes", "num_samples", "counts", *WITH_SCATTER, "nc1_trace_ratio", "nc1_trace_ratio_corrected"]
@@ -65,7 +65,7 @@ def test_every_number_of_a_trained_network_against_its_twin(network):
     assert list(values) == [*ALWAYS, *WITH_CLASSIFIER, "nc4_samples", *WITH_PREDICTION]
 
     points = features.detach().double().numpy()
-    twin = references.class_moments(points, labels.numpy(), 10)
+    twin = twins.class_moments(points, labels.numpy(), 10)
     means, weight = np.array(twin.means), head.weight.detach().double().numpy()
     bias = head.bias.detach().double().numpy()
     geometry = lp.Geometry(COUNTS, means, weight, bias)
@@ -73,24 +73,24 @@ def test_every_number_of_a_trained_network_against_its_twin(network):
     largest = max(np.linalg.norm(a - b) for a in logits for b in logits) / math.sqrt(2)
     directions = int(np.sum(np.linalg.svd(logits)[1] > lp.geometry.MERGE_RELATIVE_TOLERANCE * largest))
     expected = {
-        "nc1": references.nc1(twin, weighted_centre=True, weighted_scatter=False),
-        "nc1_unweighted": references.nc1(twin, weighted_centre=False, weighted_scatter=False),
-        "nc1_weighted": references.nc1(twin, weighted_centre=True, weighted_scatter=True),
-        "nc1_trace_ratio": references.nc1_trace_ratio(twin),
-        "nc1_trace_ratio_corrected": references.nc1_trace_ratio_corrected(twin),
-        "cdnv_corrected": references.cdnv_corrected(twin),
-        "nc1_rank_aware": references.nc1_of_rank(twin, directions),
-        "cdnv": references.cdnv(twin),
-        "cdnv_unmerged": references.cdnv(twin, geometry.merged),
-        "nc2_etf": references.nc2_etf(means, centred=True),
-        "minority_spread": references.minority_spread(means, COUNTS),
-        "nc2_etf_classifier": references.nc2_etf(weight, centred=False),
-        "nc3_etf": references.nc3_etf(means, weight),
-        "nc4": references.nc4(means, weight, bias, means),
-        "nc4_samples": references.nc4(means, weight, bias, points),
-        "nc2_predicted": references.nc2_predicted(means, theory.class_means, centred=True),
-        "nc2_predicted_classifier": references.nc2_predicted(weight, theory.classifier, centred=False),
-        "nc3_predicted": references.nc3_predicted(means, weight, theory.class_means, theory.classifier),
+        "nc1": twins.nc1(twin, weighted_centre=True, weighted_scatter=False),
+        "nc1_unweighted": twins.nc1(twin, weighted_centre=False, weighted_scatter=False),
+        "nc1_weighted": twins.nc1(twin, weighted_centre=True, weighted_scatter=True),
+        "nc1_trace_ratio": twins.nc1_trace_ratio(twin),
+        "nc1_trace_ratio_corrected": twins.nc1_trace_ratio_corrected(twin),
+        "cdnv_corrected": twins.cdnv_corrected(twin),
+        "nc1_rank_aware": twins.nc1_of_rank(twin, directions),
+        "cdnv": twins.cdnv(twin),
+        "cdnv_unmerged": twins.cdnv(twin, geometry.merged),
+        "nc2_etf": twins.nc2_etf(means, centred=True),
+        "minority_spread": twins.minority_spread(means, COUNTS),
+        "nc2_etf_classifier": twins.nc2_etf(weight, centred=False),
+        "nc3_etf": twins.nc3_etf(means, weight),
+        "nc4": twins.nc4(means, weight, bias, means),
+        "nc4_samples": twins.nc4(means, weight, bias, points),
+        "nc2_predicted": twins.nc2_predicted(means, theory.class_means, centred=True),
+        "nc2_predicted_classifier": twins.nc2_predicted(weight, theory.classifier, centred=False),
+        "nc3_predicted": twins.nc3_predicted(means, weight, theory.class_means, theory.classifier),
     }
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-9), name
@@ -204,7 +204,7 @@ def test_importing_the_package_does_not_import_torch():
 
 
 def test_rank_aware_leaves_out_the_merged_direction_even_where_the_logits_have_a_common_part():
-    means = references.simplex(4, 6)
+    means = twins.simplex(4, 6)
     means[3] = means[2] + 1e-5
     moments = Moments(4, 6)
     noise = 1e-6 * np.random.default_rng(0).normal(size=(40, 6))

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import references
 from lopsided.metrics import (
     Moments,
     cdnv,
@@ -19,6 +18,7 @@ from lopsided.metrics import (
     nc1_unweighted,
     nc1_weighted,
 )
+from metrics import twins
 
 CONVENTIONS = [
     (nc1, {"weighted_centre": True, "weighted_scatter": False}),
@@ -50,7 +50,7 @@ def lopsided_digits():
 
 def test_three_conventions_on_one_lopsided_simplex():
     """5 × 5000 and 5 × 50 samples, σ = 0.05: answers up to 27-fold apart, so each must keep its name."""
-    sigma, counts, means = 0.05, [5000] * 5 + [50] * 5, references.simplex(10, 25)
+    sigma, counts, means = 0.05, [5000] * 5 + [50] * 5, twins.simplex(10, 25)
     moments = gather(*exact_set(means, counts, sigma), 10)
     # Nine eigenvalues of 1/9 in the unweighted Σ_B; the mean g of all samples adds g gᵀ (Sherman–Morrison).
     unweighted = sigma**2 * 9 * 9 / 10
@@ -69,7 +69,7 @@ def test_three_conventions_on_normal_noise():
     counts = [5000] * 5 + [50] * 5
     labels = np.repeat(np.arange(10), counts)
     noise = np.random.default_rng(0).normal(size=(len(labels), 16))
-    moments = gather(references.simplex(10, 16)[labels] + 0.05 * noise, labels, 10)
+    moments = gather(twins.simplex(10, 16)[labels] + 0.05 * noise, labels, 10)
     assert nc1_unweighted(moments) == pytest.approx(0.0203, rel=0.02)
     assert nc1(moments) == pytest.approx(0.0192, rel=0.02)
     assert nc1_weighted(moments) == pytest.approx(0.519, rel=0.02)
@@ -78,8 +78,8 @@ def test_three_conventions_on_normal_noise():
 @pytest.mark.parametrize(("function", "convention"), CONVENTIONS)
 def test_nc1_against_the_twin_on_real_images(function, convention):
     features, labels = lopsided_digits()
-    twin = references.class_moments(features, labels, 10)
-    assert function(gather(features, labels, 10)) == pytest.approx(references.nc1(twin, **convention), rel=1e-10)
+    twin = twins.class_moments(features, labels, 10)
+    assert function(gather(features, labels, 10)) == pytest.approx(twins.nc1(twin, **convention), rel=1e-10)
 
 
 @pytest.mark.parametrize(("function", "convention"), CONVENTIONS)
@@ -88,19 +88,19 @@ def test_nc1_in_narrow_and_wide_features_with_an_absent_class(function, conventi
     rng = np.random.default_rng(dim)
     labels = rng.choice([0, 1, 2, 4, 5], size=200, p=[0.5, 0.2, 0.2, 0.05, 0.05])
     features = rng.normal(size=(6, dim))[labels] + 0.3 * rng.normal(size=(200, dim))
-    twin = references.class_moments(features, labels, 6)
-    assert function(gather(features, labels, 6)) == pytest.approx(references.nc1(twin, **convention), rel=1e-9)
+    twin = twins.class_moments(features, labels, 6)
+    assert function(gather(features, labels, 6)) == pytest.approx(twins.nc1(twin, **convention), rel=1e-9)
 
 
 def test_trace_ratio_rank_and_cdnv_against_the_twin_on_real_images():
     features, labels = lopsided_digits()
-    moments, twin = gather(features, labels, 10), references.class_moments(features, labels, 10)
-    assert nc1_trace_ratio(moments) == pytest.approx(references.nc1_trace_ratio(twin), rel=1e-12)
-    assert cdnv(moments) == pytest.approx(references.cdnv(twin), rel=1e-12)
+    moments, twin = gather(features, labels, 10), twins.class_moments(features, labels, 10)
+    assert nc1_trace_ratio(moments) == pytest.approx(twins.nc1_trace_ratio(twin), rel=1e-12)
+    assert cdnv(moments) == pytest.approx(twins.cdnv(twin), rel=1e-12)
     groups = [[3, 5, 8], [1, 7]]
-    assert cdnv(moments, groups) == pytest.approx(references.cdnv(twin, groups), rel=1e-12)
+    assert cdnv(moments, groups) == pytest.approx(twins.cdnv(twin, groups), rel=1e-12)
     for rank in (1, 4, 9):
-        assert nc1_rank_aware(moments, rank) == pytest.approx(references.nc1_of_rank(twin, rank), rel=1e-10)
+        assert nc1_rank_aware(moments, rank) == pytest.approx(twins.nc1_of_rank(twin, rank), rel=1e-10)
     assert nc1_rank_aware(moments, 20) == nc1(moments)  # more directions than there are
 
 
@@ -109,7 +109,7 @@ def test_trace_ratio_rank_and_cdnv_against_the_twin_on_real_images():
 )
 def test_where_two_classes_merge_only_the_robust_forms_stay(gap, low, high):
     """The pseudo-inverse jumps by eleven orders of magnitude; rank-aware NC1 and the trace ratio do not move."""
-    means = references.simplex(10, 25)
+    means = twins.simplex(10, 25)
     means[9] = means[8] + gap * np.linalg.svd(means)[2][-1]  # away from the span of the others
     features, labels = exact_set(means, [500] * 5 + [50] * 5, 0.05)
     moments = gather(features, labels, 10)
@@ -120,7 +120,7 @@ def test_where_two_classes_merge_only_the_robust_forms_stay(gap, low, high):
 
 
 def test_detected_rank_ignores_a_common_offset():
-    means = references.simplex(10, 25)
+    means = twins.simplex(10, 25)
     means[8:] = means[8]
     features, labels = exact_set(means, [500] * 5 + [50] * 5, 0.05)
     assert nc1_rank_aware(gather(features + 100, labels, 10)) == pytest.approx(
@@ -145,16 +145,16 @@ def test_a_singleton_class_does_not_pass_for_a_collapsed_one():
     features, labels = lopsided_digits()
     single = np.flatnonzero(labels == 9)[1:]
     features, labels = np.delete(features, single, axis=0), np.delete(labels, single)
-    moments, twin = gather(features, labels, 10), references.class_moments(features, labels, 10)
-    assert cdnv(moments) == pytest.approx(references.cdnv(twin), rel=1e-12)
+    moments, twin = gather(features, labels, 10), twins.class_moments(features, labels, 10)
+    assert cdnv(moments) == pytest.approx(twins.cdnv(twin), rel=1e-12)
     without = gather(features[labels < 9], labels[labels < 9], 10)
     assert cdnv(moments) == pytest.approx(cdnv(without), rel=1e-12)
-    assert nc1(moments) == pytest.approx(references.nc1(twin, **CONVENTIONS[0][1]), rel=1e-10)
+    assert nc1(moments) == pytest.approx(twins.nc1(twin, **CONVENTIONS[0][1]), rel=1e-10)
 
 
 @pytest.mark.parametrize("function", EVERY)
 def test_full_collapse_is_zero(function):
-    means = references.simplex(4, 6)
+    means = twins.simplex(4, 6)
     assert function(gather(np.repeat(means, 3, axis=0), np.repeat(np.arange(4), 3), 4)) == pytest.approx(0, abs=1e-30)
 
 
