@@ -69,6 +69,14 @@ def test_the_first_figures_train_three_networks_on_two_data_sets(name, counts, m
     }
     for run in runs:
         assert (run.counts, run.lambda_w, run.lambda_h, run.lambda_b, run.epochs) == (counts, 1e-3, 1e-6, 0.01, 1000)
+    assert plan(name, "full").lead.startswith("6 runs of resnet18, vgg11, vgg13 on fashion-mnist, cifar10, full scale.")
+
+
+def test_a_data_set_is_read_once_for_all_runs(monkeypatch):
+    read = []
+    monkeypatch.setattr(plans, "samples_a_class", lambda data, *_: read.append(data) or np.full(10, 5000))
+    assert len(plan("fig1", "full").points) == 6
+    assert sorted(read) == ["cifar10", "fashion-mnist"]
 
 
 def test_figures_of_one_data_set_share_their_runs():
@@ -103,8 +111,18 @@ def test_fitting_keeps_ratios_and_takes_as_many_as_there_are(shares, factor, mos
 
 def test_too_few_samples_for_the_ratios():
     run = configure({"data": "digits", "counts": "500,1", "lambda_z": 0.01})
-    with pytest.raises(ValueError, match=r"^counts must be in ratios .* needs at least 500,1"):
+    with pytest.raises(
+        ValueError, match=r"^counts must be in ratios .* needs at least 500,1 of digits; .* got 160 in a class$"
+    ):
         fit(run, [160] * 10, None)
+    run = configure({"data": "digits", "counts": "40,1", "lambda_z": 0.01})
+    with pytest.raises(ValueError, match=r"got 160 in a class, and at most 30 in all$"):
+        fit(run, [160] * 10, 30)
+
+
+def test_more_classes_than_there_are():
+    with pytest.raises(ValueError, match=r"^counts must name at most the 10 classes of digits; got 12$"):
+        plan("fig5", changes={"data": "digits", "counts": "20x12"})
 
 
 def test_small_scale_takes_fashion_mnist_where_it_is_and_else_the_digits(monkeypatch):
@@ -237,3 +255,11 @@ def test_the_folder_of_a_figure(name, tmp_path):
     text = table.read_text()
     assert text.count(f"| {name} |") == len(checks)
     assert "| experiment | claim | predicted | measured | holds? |" in text
+
+
+def test_at_full_scale_linear_and_relu_features_have_predictions_of_their_own():
+    points = plan("relu", "full", changes={"data": "digits", "counts": "15x3,3x7"}).points
+    assert [(point.fitted.features, point.fitted.model.features) for point in points[::10]] == [
+        ("linear", "any"),
+        ("relu", "relu"),
+    ]

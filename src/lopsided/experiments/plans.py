@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lopsided.counts import format_counts
+from lopsided.data.imbalanced import check_classes
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.grids import GRID, expand
 from lopsided.experiments.stated import read_stated, small_scale
@@ -76,8 +77,11 @@ class Experiment:
     @property
     def lead(self) -> str:
         """What was done, in a sentence or two."""
-        first = self.points[0]
-        text = f"{len(self.points)} runs of {first.fitted.network} on {first.fitted.data}, {self.scale} scale."
+        networks, data = (
+            ", ".join(dict.fromkeys(getattr(point.fitted, name) for point in self.points))
+            for name in ("network", "data")
+        )
+        text = f"{len(self.points)} runs of {networks} on {data}, {self.scale} scale."
         scaled = [point for point in self.points if point.asked.counts != point.fitted.counts]
         if scaled:
             text += (
@@ -136,8 +140,11 @@ def plan(
     most = base.pop("most_samples", None)
     grids = _grids(figure.get(GRID, {}), own.get(GRID, {}))
     runs = expand({**base, GRID: grids}, changes)
-    available = {run.data: samples_a_class(run.data, data_folder, run.image_size) for run in runs}
-    points = tuple(Point(run, run if scale == "full" else fit(run, available[run.data], most)) for run in runs)
+    sources = {(run.data, run.image_size) for run in runs}  # each is read once: that takes a second
+    available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
+    points = tuple(
+        Point(run, run if scale == "full" else fit(run, available[run.data, run.image_size], most)) for run in runs
+    )
     return Experiment(
         name, figure["title"], figure["kind"], figure.get("x"), tuple(figure.get("by", ())), scale, points
     )
@@ -165,7 +172,7 @@ def fit(
     Raises
     ------
     ValueError
-        If no c does it.
+        If no c does it, or there are fewer classes than counts.
 
     Examples
     --------
@@ -175,16 +182,18 @@ def fit(
     ('150x5,30x5', 0.005477)
     """
     counts = configuration.model.counts
+    check_classes(counts, len(available), configuration.data)
     divisor = math.gcd(*counts.tolist())
     shares = counts // divisor
     times = min(divisor, int(np.min(np.asarray(available)[: len(shares)] // shares)))
     if most is not None:
         times = min(times, most // int(shares.sum()))
     if times < 1:
+        limit = "" if most is None else f", and at most {most} in all"
         raise ValueError(
             f"counts must be in ratios that few samples can keep; {configuration.counts} needs at least"
-            f" {format_counts(shares)} of {configuration.data}, which has {np.asarray(available).min()} in a class;"
-            f" got at most {most} in all; choose other data"
+            f" {format_counts(shares)} of {configuration.data}; choose others, or other data;"
+            f" got {np.asarray(available)[: len(shares)].min()} in a class{limit}"
         )
     raised = math.sqrt(divisor / times)
     names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
