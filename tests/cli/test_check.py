@@ -160,7 +160,7 @@ def test_a_trained_network_tells_its_own_decay(call, network):
         (("--weight-decay", "0.2", "--counts", "50x6"), "--counts must be those of the checkpoint's labels, 50x3,10x3"),
         (("--weight-decay", "0.2", "--lambda-z", "0.1"), "--lambda-z must be left out with --checkpoint"),
         (("--weight-decay", "0.2", "--no-bias"), "--bias must be left to the file with --checkpoint"),
-        ((), "--weight-decay must be a finite number above 0 with --checkpoint; got None"),
+        ((), "--weight-decay must be given with --checkpoint; got nothing"),
     ],
 )
 def test_a_checkpoint_is_not_contradicted(call, network, arguments, message):

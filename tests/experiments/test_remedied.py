@@ -60,7 +60,9 @@ def test_what_advise_says_to_ask_for_is_what_it_found(keep, margin):
     ("change", "message"),
     [
         ({"remedy": "prayer"}, "remedy must be of: decay, .*; got 'prayer'"),
-        ({"remedy": "decay:often"}, r"remedy must be one of: decay; got 'decay \(often\)'"),
+        ({"remedy": "scales:often"}, "remedy must be one of scales, scales:logit, scales:label; got 'scales:often'"),
+        ({"remedy": "decay:often"}, "remedy must be decay alone, which has one convention; got 'decay:often'"),
+        ({"remedy": "prayer:often"}, "remedy must be of: decay, .*; got 'prayer'"),
         ({"remedy": "decay", "lambda_z": 1e-4}, "remedy must be left out: every class to be kept has a margin of"),
         ({"remedy": "decay", "remedy_keep": "8-10"}, "remedy_keep must name class numbers from 0 to 9; got '8-10'"),
         ({"remedy": "decay", "remedy_keep": "cat"}, "remedy_keep must name class numbers from 0 to 9; got 'cat'"),

@@ -40,8 +40,9 @@ def read_checkpoint(
     for name, value in (("lambda_z", lambda_z), ("feature_decay", feature_decay)):
         if value is not None:
             raise ValueError(f"{name} must be left out with --checkpoint, which tells it; got {value!r}")
+    if weight_decay is None:
+        raise ValueError("weight_decay must be given with --checkpoint; got nothing")
     check_number("weight_decay", weight_decay, above=0, note=" with --checkpoint")
-    assert weight_decay is not None
     if not bias:
         raise ValueError("bias must be left to the file with --checkpoint, which has one or not; got --no-bias")
     if find_spec("torch") is None:

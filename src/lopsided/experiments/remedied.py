@@ -8,7 +8,7 @@ from typing import Any
 
 from lopsided.counts import format_counts
 from lopsided.experiments.configuration import Configuration
-from lopsided.remedies import FADING, Remedy, advise
+from lopsided.remedies import FADING, LEVERS, Remedy, advise
 from lopsided.remedies.targets import parse_classes
 
 #: Settings of a run that each remedy sets under the name that it has for them.
@@ -47,6 +47,10 @@ def advised(configuration: Configuration) -> Remedy | None:
 @lru_cache(maxsize=64)
 def _advised(configuration: Configuration) -> Remedy:
     name, _, convention = str(configuration.remedy).partition(":")
+    known = [f"{lever.name}:{lever.convention}" for lever in LEVERS if lever.name == name and lever.convention]
+    if convention and configuration.remedy not in known and any(lever.name == name for lever in LEVERS):
+        rule = f"be one of {name}, {', '.join(known)}" if known else f"be {name} alone, which has one convention"
+        raise ValueError(f"remedy must {rule}; got {configuration.remedy!r}")
     margin = FADING if configuration.remedy_margin is None else configuration.remedy_margin
     try:
         model = _without(configuration).model

@@ -16,7 +16,8 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
     r"""Return :math:`\frac{\lambda_h}2\frac NB\sum_{i\in\text{batch}}\|h_i\|^2`, the feature decay seen from a batch.
 
     Its mean over evenly drawn batches is :math:`\frac{\lambda_h}2\|H\|_F^2` over all N samples, each counted once.
-    Under a sampler that repeats samples it counts each appearance: see *oversampling* in ``docs/preventing.md``.
+    Under a sampler that repeats samples it counts each appearance, with N those that an epoch shows; *Resampled epochs*
+    in ``docs/preventing.md`` has both conventions.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
     lambda_h : float
         λ_h, at least 0.
     num_samples : int
-        N, the number of training samples.
+        N, the number of training samples; under a sampler, of those that an epoch shows, of all processes together.
 
     Returns
     -------
