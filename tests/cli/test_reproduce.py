@@ -30,7 +30,7 @@ def test_two_figures_share_their_runs_and_are_judged(call, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("fig10",), ("figure must be one of: fig1, fig2", "'fig10'")),
+        (("fig10",), ("lopsided: figure must be one of: fig1, fig2", "'fig10'")),
         (("fig5", "--scale", "tiny"), ("--scale must be one of: small, full", "'tiny'")),
         (("fig5", "--epochs", "0"), ("--epochs must be a whole number", "0")),
         (("fig5", "--data", "digits", "--scale", "full"), ("--counts must be at most the training samples", "500")),

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         code = _refuse(error.format_message(), error.exit_code)
     except ValueError as error:
-        options = _options(program)
+        options = _options(program, context.invoked_subcommand)
         if _first_word(error) not in options:
             raise  # not about an argument, so a defect of the program: its traceback is wanted
         code = _refuse(_in_words_of_command_line(str(error), options), 2)
@@ -123,13 +123,15 @@ def _refuse(message: str, code: int) -> int:
     return code
 
 
-def _options(program: Any) -> dict[str, str]:
-    """The option of each argument of the library, over all commands."""
+def _options(program: Any, invoked: str | None) -> dict[str, str]:
+    """The option of each argument of the library: the invoked command's own, else that of any command."""
     named = [
-        (parameter.name, parameter.opts[0]) for command in program.commands.values() for parameter in command.params
+        (name == invoked, parameter.opts[0].startswith("-"), parameter.name, parameter.opts[0])
+        for name, command in program.commands.items()
+        for parameter in command.params
     ]
-    # a positional argument of one command must not take the name of another one's option
-    return dict(sorted(named, key=lambda pair: pair[1].startswith("-")))
+    # of the others a positional argument must not take the name of an option
+    return {name: option for *_, name, option in sorted(named, key=lambda entry: entry[:2])}
 
 
 def _first_word(error: ValueError) -> str:

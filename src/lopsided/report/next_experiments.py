@@ -50,7 +50,7 @@ def draw_generalisation(result: Reproduction) -> Figure:
     ):
         values = table.predicted[quantity]
         for group, colour, label in (
-            (~table.lost, PALETTE[0], "predicted for its own samples"),
+            (~table.lost, PALETTE[0], "predicted itself, or tied"),
             (table.lost, PALETTE[1], "another class is predicted"),
         ):
             chosen = known & group
