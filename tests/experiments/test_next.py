@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lopsided.experiments.configuration import Configuration
-from lopsided.experiments.generalisation import class_table, rank_correlation, within_classes
+from lopsided.experiments.generalisation import class_table, rank_correlation, within
 from lopsided.experiments.groups import grouped, own_lead, told_as_predicted
 from lopsided.experiments.judging import judge_experiment
 from lopsided.experiments.plans import NEXT, plan
@@ -87,13 +87,21 @@ def test_networks_at_the_optimum_hold_every_claim(initialisation):
         ({"mean_logits_error": 0.11}, "default: mean logits as predicted"),
         ({"mean_logits_error": None}, "default: mean logits as predicted"),
         ({"class_accuracy": [1.0] * 5 + [0.0] * 5}, "default: classes told apart as predicted"),
-        ({"outcome": "diverged"}, "no run diverges or sticks"),
     ],
 )
 def test_what_differs_in_a_group_is_what_does_not_hold(initialisation, change, claim):
     experiment, rows, runs = initialisation
     checks = judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs).checks
     assert [check.claim for check in checks if not check.holds] == [claim]
+
+
+def test_a_run_that_diverged_agrees_with_nothing(initialisation):
+    experiment, rows, runs = initialisation
+    checks = judge_experiment(experiment, [{**rows[0], "outcome": "diverged"}, *rows[1:]], runs).checks
+    failed = [check.claim for check in checks if not check.holds]
+    assert failed[0] == "no run diverges or sticks"
+    assert len(failed) == 5
+    assert all(claim.startswith("default: ") for claim in failed[1:])
 
 
 def test_a_group_that_merges_elsewhere_is_found(initialisation):
@@ -129,9 +137,14 @@ def test_predictions_are_ranked_class_by_class(generalisation):
     assert not (table.lost & table.told).any()
     np.testing.assert_array_equal(table.lost[table.lost], table.predicted["lead"][table.lost] < 0)
     everything = np.ones(len(table.accuracy), dtype=bool)
-    found = within_classes(table, table.accuracy, everything)
-    np.testing.assert_allclose(found, 1.0)  # a quantity ranks itself
-    np.testing.assert_allclose(within_classes(table, -table.accuracy, everything), -1.0)
+    for counts in (False, True):
+        found = within(table, table.accuracy, everything, counts=counts)
+        assert len(found) > 0
+        np.testing.assert_allclose(found, 1.0)  # a quantity ranks itself
+        np.testing.assert_allclose(within(table, -table.accuracy, everything, counts=counts), -1.0)
+    counted = dataclasses.replace(table, accuracy=table.predicted["count"].astype(float))
+    assert len(within(counted, counted.accuracy, everything, counts=True)) == 0  # nothing but the count: nothing left
+    assert len(within(counted, counted.accuracy, everything)) > 0
 
 
 def test_rank_correlation_is_pearsons_of_the_ranks():
@@ -149,7 +162,7 @@ def test_test_accuracy_is_judged_against_predictions(generalisation):
     assert checks["a class that the optimum tells is told on test samples"].holds
     assert checks["lead of the own logit ranks test accuracy, over all classes and runs"].holds
     # where everything told is told perfectly there is nothing to rank
-    assert checks["lead of the own logit ranks test accuracy, the same where the optimum tells it"].found == "nan"
+    assert not [claim for claim in checks if claim.endswith("over decays, where the optimum tells it")]
     assert judged.notes[0].startswith("Of classes that the optimum gives to others 0.0 % of the test samples")
     turned = [{**entry, "test_class_accuracy": [1 - value for value in entry["test_class_accuracy"]]} for entry in rows]
     checks = claims(judge_experiment(experiment, turned, runs).checks)

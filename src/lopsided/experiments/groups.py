@@ -76,15 +76,18 @@ def judge_groups(
     for label, members in groups.items():
         judged = [(rows[index], runs[index]) for index in members if not rows[index]["near_threshold"]]
         claims = {
-            "merged classes as predicted": [run.comparison.same_merged for _, run in judged],
-            "rank as predicted": [run.comparison.same_rank for _, run in judged],
-            "classes told apart as predicted": [told_as_predicted(row, run) for row, run in judged],
+            "merged classes as predicted": [_trained(row) and run.comparison.same_merged for row, run in judged],
+            "rank as predicted": [_trained(row) and run.comparison.same_rank for row, run in judged],
+            "classes told apart as predicted": [
+                _trained(row) and told_as_predicted(row, run) for row, run in judged if _has_clear_lead(run)
+            ],
         }
         for claim, flags in claims.items():
             if flags:
                 target, found = share([True] * len(flags)), share(flags)
                 checks.append(Check(name, f"{label}: {claim}", target, found, all(flags)))
-        errors = [row["mean_logits_error"] for row, run in judged if run.predicted.rank > 0]
+        left = [row for row, run in judged if run.predicted.rank > 0]
+        errors = [row["mean_logits_error"] if _trained(row) else None for row in left]
         if errors:
             checks.append(errors_check(name, f"{label}: mean logits", errors, LARGEST_ERROR))
     return checks
@@ -108,6 +111,15 @@ def told_as_predicted(row: Row, run: Run) -> bool:
     accuracy = np.array(row["class_accuracy"], dtype=np.float64)
     clear = np.abs(lead) > LEAST_LEAD
     return bool(((accuracy > 0.5) == (lead > 0))[clear].all())
+
+
+def _trained(row: Row) -> bool:
+    """Whether a run came to its end: what one that diverged looked like before is no agreement."""
+    return bool(row["outcome"] == "trained")
+
+
+def _has_clear_lead(run: Run) -> bool:
+    return bool((np.abs(own_lead(run.predicted)) > LEAST_LEAD).any())
 
 
 def _text(value: Any) -> str:
