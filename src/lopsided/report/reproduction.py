@@ -97,7 +97,8 @@ def verdicts_markdown(results: Sequence[Reproduction]) -> str:
     lines = ["# Experiments, predicted and measured", ""]
     for result in results:
         row = result.rows[0]
-        made = f"lopsided {row['version_lopsided']}, commit {row['commit'] or 'unknown'}, torch {row['version_torch']}"
+        commits = dict.fromkeys((one["commit"] or "unknown")[:12] for one in result.rows)
+        made = f"lopsided {row['version_lopsided']}, commit {', '.join(commits)}, torch {row['version_torch']}"
         lines.append(
             f"- **{result.experiment.name}**, {result.experiment.title}: {result.experiment.lead} Made by {made}."
         )
