@@ -8,6 +8,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from lopsided.cli import main
 from lopsided.data import load_data, sources
 
 
@@ -66,3 +67,21 @@ def test_an_address_out_of_reach_is_named(published, tmp_path):
     with pytest.raises(ValueError, match=r"data 'fashion-mnist' could not be fetched from file:.*train-labels"):
         load_data("fashion-mnist", "3x10", download=True, root=tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train-images-idx3-ubyte.gz"]
+
+
+def test_commands_that_train_fetch_them_where_asked(published, tmp_path, capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(["train", "--counts", "3x3", "--lambda-z", "0.01", "--output", str(tmp_path / "out"), *arguments])
+        return stop.value.code, capsys.readouterr().err
+
+    tiny = ("--data", "fashion-mnist", "--epochs", "1", "--hidden", "4", "--dim", "3")
+    tiny += ("--data-folder", str(tmp_path / "mine"))
+    code, message = call(*tiny)
+    assert code == 2
+    assert "--download" in message
+    assert call(*tiny, "--download")[0] in (0, 1)
+    assert len(list((tmp_path / "mine").iterdir())) == 4
+    code, message = call("--data", "math:pi", "--download")
+    assert code == 2
+    assert "'math:pi' has no public address" in message

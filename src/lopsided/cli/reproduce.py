@@ -11,6 +11,7 @@ from lopsided.cli.output import console, print_json
 from lopsided.cli.settings import (
     Accelerator,
     DataFolder,
+    Download,
     Jobs,
     Scheduler,
     check_folder,
@@ -37,6 +38,7 @@ def reproduce(
     jobs: Jobs = 0,
     scheduler: Scheduler = None,
     data_folder: DataFolder = None,
+    download: Download = False,
     accelerator: Accelerator = "auto",
     changes: Any = None,
     as_json: Json = False,
@@ -53,10 +55,13 @@ def reproduce(
     from lopsided.experiments.checks import all_hold
     from lopsided.experiments.plans import FIGURES, NEXT
     from lopsided.experiments.reproduction import reproduce as carry_out
+    from lopsided.experiments.sweep import download_data
     from lopsided.report import checks_table, write_reproduction
 
     together = {"all": FIGURES, "next": NEXT}
     names = list(dict.fromkeys(name for part in figure.split(",") for name in together.get(part, (part,))))
+    if download:
+        download_data([changes.get("data", "fashion-mnist")], data_folder)
     with runs_progress("runs") as progress:
         results = carry_out(
             names,

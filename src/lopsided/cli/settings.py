@@ -26,6 +26,7 @@ Scheduler = Annotated[
     ),
 ]
 DataFolder = Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the files of the data set are.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the data set where its files are not there.")]
 Accelerator = Annotated[str, typer.Option(metavar="NAME", help="cpu, gpu, or auto: what is there.")]
 
 

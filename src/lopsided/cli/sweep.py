@@ -12,6 +12,7 @@ from lopsided.cli.output import console, print_json, shown_rows
 from lopsided.cli.settings import (
     Accelerator,
     DataFolder,
+    Download,
     Jobs,
     Scheduler,
     check_folder,
@@ -32,6 +33,7 @@ def sweep(
     jobs: Jobs = 0,
     scheduler: Scheduler = None,
     data_folder: DataFolder = None,
+    download: Download = False,
     accelerator: Accelerator = "auto",
     changes: Any = None,
     as_json: Json = False,
@@ -46,9 +48,11 @@ def sweep(
     lopsided sweep sweep.toml --output lopsided-sweep
     """
     from lopsided.experiments.grids import read_configurations
-    from lopsided.experiments.sweep import run_sweep
+    from lopsided.experiments.sweep import download_data, run_sweep
 
     configurations = read_configurations(config, changes)
+    if download:
+        download_data((entry.data for entry in configurations), data_folder)
     with runs_progress("runs") as progress:
         result = run_sweep(
             configurations,

@@ -8,7 +8,7 @@ import typer
 
 from lopsided.cli.options import Json
 from lopsided.cli.output import console, print_json
-from lopsided.cli.settings import Accelerator, DataFolder, check_folder, runs_progress, takes_settings
+from lopsided.cli.settings import Accelerator, DataFolder, Download, check_folder, runs_progress, takes_settings
 
 
 @takes_settings
@@ -18,6 +18,7 @@ def train(
     ] = None,
     output: Annotated[str, typer.Option(metavar="FOLDER", help="Where the run goes.")] = "lopsided-train",
     data_folder: DataFolder = None,
+    download: Download = False,
     accelerator: Accelerator = "auto",
     changes: Any = None,
     as_json: Json = False,
@@ -33,7 +34,7 @@ def train(
     from lopsided.experiments.configuration import configure
     from lopsided.experiments.grids import read_configurations
     from lopsided.experiments.remedied import advised
-    from lopsided.experiments.sweep import run_folder, run_sweep
+    from lopsided.experiments.sweep import download_data, run_folder, run_sweep
     from lopsided.report import comparison_table, report_dict
 
     configurations = [configure(changes)] if config is None else read_configurations(config, changes)
@@ -41,6 +42,8 @@ def train(
         raise ValueError(
             f"config must state one run; got {len(configurations)} in {config!r}; lopsided sweep {config} does all"
         )
+    if download:
+        download_data([configurations[0].data], data_folder)
     with runs_progress("epochs") as progress:
         result = run_sweep(
             configurations,

@@ -89,7 +89,8 @@ def _find_fashion_mnist(root: str | Path | None, download: bool) -> Path:
         return goal
     raise ValueError(
         f"data {name!r} was not found in {', '.join(str(folder) for folder in folders)}; apt-get install"
-        f" dataset-fashion-mnist, or load it with download=True, or put {', '.join(FASHION_MNIST_FILES)} into {goal}"
+        f" dataset-fashion-mnist, or load it with download=True (--download of the command line), or put"
+        f" {', '.join(FASHION_MNIST_FILES)} into {goal}"
     )
 
 

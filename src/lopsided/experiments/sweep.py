@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -199,6 +199,18 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
                 f"counts must be at most the training samples that {entry.data} has, {there[index]} for class {index};"
                 f" got {wanted[index]} in {entry.counts}"
             )
+
+
+def download_data(names: Iterable[str], data_folder: str | Path | None) -> None:
+    """Fetch the files of data sets that are not there, from where they are published.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set, it has no public address, or the address does not answer.
+    """
+    for name in dict.fromkeys(names):
+        find_source(name, data_folder, True, None).read(data_folder, True)
 
 
 def samples_a_class(
