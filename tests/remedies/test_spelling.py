@@ -66,11 +66,15 @@ def test_a_line_shows_and_merges_the_samples_that_were_solved():
     assert advice.remedy("samples").python == ""
 
 
-def test_a_line_sets_the_weight_decay():
-    remedy = lp.advise(lp.UFM(COUNTS, lambda_w=0.07, lambda_h=0.000175), margin=1.2).remedy("decay")
-    model = torch.nn.Linear(12, 10)
+@pytest.mark.parametrize(("bias", "lambda_b"), [(True, 0.0), (True, 0.02), (False, 0.0)])
+def test_a_line_sets_the_weight_decay_and_leaves_that_of_the_bias(bias, lambda_b):
+    problem = lp.UFM(COUNTS, lambda_w=0.07, lambda_h=0.000175, bias=bias, lambda_b=lambda_b)
+    remedy = lp.advise(problem, margin=1.2, levers=["decay"]).remedy("decay")
+    model = torch.nn.Linear(12, 10, bias=bias)
     groups = evaluated(remedy, model=model, lambda_w=0.07)
-    found = optimizer_decays(torch.optim.SGD(groups, lr=0.1), model).lambda_w
+    of_weight = [group for group in groups if group["name"] == "classifier weight"]
+    assert [group["weight_decay"] for group in groups if group not in of_weight] == [lambda_b] * bias
+    found = optimizer_decays(torch.optim.SGD(of_weight, lr=0.1), model).lambda_w
     assert found == pytest.approx(remedy.settings["lambda_w_alone"], rel=1e-5)
     assert np.sqrt(found * 0.000175) == pytest.approx(remedy.problem.lambda_z, rel=1e-5)
 

@@ -257,6 +257,17 @@ def test_many_classes_have_the_closed_form_or_are_refused():
         fixed_classifier_optimum(lp.UFM(counts, lambda_w=1.0, lambda_h=1e-5), weight)
 
 
+@pytest.mark.parametrize("scale", [1.0, 8.0])
+def test_many_classes_have_the_closed_form_at_weak_decay_and_from_rows_in_single_precision(scale):
+    model = lp.UFM("20x160,5x160", lambda_w=1.0, lambda_h=1e-7, bias=False)
+    weight = scale * simplex_directions(320, 319)
+    for rows in (weight, weight.astype(np.float32)):
+        found = fixed_classifier_optimum(model, rows)
+        assert found.status == "optimal"
+        gaps = simplex_gaps(model, scale)
+        np.testing.assert_allclose(np.diagonal(found.geometry.mean_logits), 319 / 320 * gaps, rtol=1e-5)
+
+
 def test_what_is_not_certified_says_so():
     model = lp.UFM(COUNTS, lambda_w=1.0, lambda_h=1e-6)
     found = fixed_classifier_optimum(model, some_classifier(), max_iterations=1)

@@ -101,6 +101,14 @@ def test_no_head_that_is_not_trained_takes_them():
         build_network("mlp", (9,), 3, extra_layers=1, head="etf")
 
 
+def test_a_network_whose_head_is_not_trained_is_refused_before_anything_is_drawn():
+    network = build_network("mlp", (9,), 3, head="etf")
+    weight = network.head.weight.clone()
+    with pytest.raises(ValueError, match=r"^network must have a head that is trained"):
+        ExtraLayers(network, 1)
+    assert torch.equal(network.head.weight, weight)
+
+
 def test_the_prediction_is_labelled_stationary(deep):
     model = lp.UFM("40,30", 0.01)
     prediction = deep[0].predict(model)

@@ -58,6 +58,15 @@ def naive_objective(loss, penalised, counts, shown, logits, features, rest):
     return value
 
 
+def test_the_weights_of_samples_go_to_devices_without_double_precision():
+    weights = torch.tensor([1.0, 0.3], dtype=torch.float64)
+    decays, descent = Decays(weight=0.3, features=0.2, bias=0.1), Descent(0.1)
+    module = RegularisedObjective(
+        FreeFeatures(4, 2), num_samples=4, decays=decays, descent=descent, sample_weights=weights
+    )
+    assert {buffer.dtype for buffer in module.buffers()} == {torch.float32}
+
+
 @pytest.mark.parametrize("penalised", CONVENTIONS)
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_an_epoch_averages_to_the_objective(name, penalised):

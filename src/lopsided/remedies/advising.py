@@ -227,7 +227,13 @@ def _remedy(request: Request, lever: Lever) -> Remedy:
             request.margin,
             None if len(request.keep) == request.problem.num_classes else request.keep.tolist(),
         ),
-        python=python_line(lever.name, answer.settings, place.tolist(), answer.problem.loss),
+        python=python_line(
+            lever.name,
+            answer.settings,
+            place.tolist(),
+            answer.problem.loss,
+            request.problem.lambda_b if request.problem.bias else 0.0,
+        ),
     )
 
 

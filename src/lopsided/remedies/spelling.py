@@ -42,7 +42,7 @@ def train_options(
     return options
 
 
-def python_line(name: str, settings: dict[str, Any], classes: Sequence[int], loss: Loss) -> str:
+def python_line(name: str, settings: dict[str, Any], classes: Sequence[int], loss: Loss, lambda_b: float = 0.0) -> str:
     """The call that puts a remedy in place, in the names of :mod:`lopsided.remedies`.
 
     ``counts`` and ``labels`` stand for those of the training set, ``model`` and ``lambda_w`` for the network and its
@@ -58,6 +58,8 @@ def python_line(name: str, settings: dict[str, Any], classes: Sequence[int], los
         What each class becomes.
     loss : Loss
         The loss with the remedy.
+    lambda_b : float, default 0
+        Decay of the bias, which a remedy leaves as it is.
 
     Returns
     -------
@@ -72,7 +74,8 @@ def python_line(name: str, settings: dict[str, Any], classes: Sequence[int], los
     if name == "samples":
         return ""
     if name == "decay":
-        return f"decay_groups(model, lambda_w={settings['factor'] ** 2:.6g} * lambda_w)"
+        kept = f", lambda_b={lambda_b!r}" if lambda_b else ""
+        return f"decay_groups(model, lambda_w={settings['factor'] ** 2:.6g} * lambda_w{kept})"
     if name == "oversampling":
         line = f"ClassSampler(labels, {repeated(settings['shown'])})"
         brief = "ClassSampler(labels, remedy.settings['shown'])"

@@ -346,8 +346,9 @@ class _Point:
 def _descend(point: _Point, tol: float, max_iterations: int) -> tuple[_Point, int]:
     """Newton's method: each step halved until the objective falls; the point of the smallest gap is kept."""
     best = point
+    enough = tol if len(point.means) > MOST_CLASSES else FURTHER * tol  # so many classes have no step to be better by
     for steps in range(max_iterations):
-        if point.gap <= FURTHER * tol * max(1.0, abs(point.objective)):
+        if point.gap <= enough * max(1.0, abs(point.objective)):
             return best, steps
         direction = point.system.direction(point)
         doubt = 8 * _EPS * max(1.0, abs(point.objective))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lopsided.problem import UFM
+from lopsided.remedies.heads import FixedHead
 from lopsided.theory import deep_branch
 from lopsided.training.networks import FeatureNetwork
 from lopsided.training.prediction import Prediction
@@ -25,6 +26,11 @@ class ExtraLayers(FeatureNetwork):
         Layers put between, at least 1, all d × d. They start orthogonal, so that the features keep their lengths; their
         products then pass on all d directions.
 
+    Raises
+    ------
+    ValueError
+        If the head is not trained.
+
     Examples
     --------
     >>> from lopsided.training import build_network
@@ -35,6 +41,8 @@ class ExtraLayers(FeatureNetwork):
 
     def __init__(self, network: FeatureNetwork, number: int) -> None:
         super().__init__()
+        if isinstance(network.head, FixedHead):
+            raise ValueError("network must have a head that is trained, for layers before it to have a prediction")
         self.head = network.head
         del network.head
         self.network = network

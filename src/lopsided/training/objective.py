@@ -197,7 +197,8 @@ class RegularisedObjective(LightningModule):
         sample_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("sample_weights", sample_weights, persistent=False)
+        single = None if sample_weights is None else sample_weights.float()  # all that a Mac's GPU has
+        self.register_buffer("sample_weights", single, persistent=False)
         self.network = network
         self.data_term = data_term
         self.num_samples = num_samples
