@@ -145,6 +145,19 @@ def test_another_networks_checkpoint_is_refused(digits, tmp_path):
         train(small(digits, dim=9), digits, **SETTINGS, checkpoint=path)
 
 
+def test_a_checkpoint_of_other_samples_in_the_same_counts_is_refused(digits, tmp_path):
+    path = tmp_path / "last.ckpt"
+    stopped(digits, path)
+    others = load_data("digits", "30x3,8x3", seed=1)
+    with pytest.raises(ValueError, match=rf"its samples is {digits.fingerprint}, not {others.fingerprint}"):
+        train(small(others), others, **SETTINGS, checkpoint=path)
+
+
+def test_more_processes_than_samples_in_a_batch_are_refused(digits):
+    with pytest.raises(ValueError, match=r"^devices must be at most the samples in the smallest batch, 1; got 2"):
+        train(small(digits), digits, **{**SETTINGS, "batch_size": 1}, devices=2)
+
+
 def test_a_damaged_checkpoint_is_refused_and_never_unpickled(digits, tmp_path):
     path = tmp_path / "last.ckpt"
     stopped(digits, path)

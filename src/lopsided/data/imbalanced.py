@@ -6,6 +6,7 @@ Torch is imported once samples are there to be made tensors of: bad input is ans
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,16 @@ class ImbalancedData:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.inputs.shape[1:])
+
+    @property
+    def fingerprint(self) -> str:
+        """Beginning of the SHA-256 of the training samples and their labels, in order."""
+        import torch
+
+        digest = hashlib.sha256()
+        for part in (self.inputs, self.labels):
+            digest.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:16]
 
     def merged(self, groups: Sequence[Sequence[int]]) -> ImbalancedData:
         """The same samples with groups of classes as one; the classes that are left keep their order.

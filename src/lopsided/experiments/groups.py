@@ -76,10 +76,10 @@ def judge_groups(
     for label, members in groups.items():
         judged = [(rows[index], runs[index]) for index in members if not rows[index]["near_threshold"]]
         claims = {
-            "merged classes as predicted": [_trained(row) and run.comparison.same_merged for row, run in judged],
-            "rank as predicted": [_trained(row) and run.comparison.same_rank for row, run in judged],
+            "merged classes as predicted": [has_ended(row) and run.comparison.same_merged for row, run in judged],
+            "rank as predicted": [has_ended(row) and run.comparison.same_rank for row, run in judged],
             "classes told apart as predicted": [
-                _trained(row) and told_as_predicted(row, run) for row, run in judged if _has_clear_lead(run)
+                has_ended(row) and told_as_predicted(row, run) for row, run in judged if _has_clear_lead(run)
             ],
         }
         for claim, flags in claims.items():
@@ -87,7 +87,7 @@ def judge_groups(
                 target, found = share([True] * len(flags)), share(flags)
                 checks.append(Check(name, f"{label}: {claim}", target, found, all(flags)))
         left = [row for row, run in judged if run.predicted.rank > 0]
-        errors = [row["mean_logits_error"] if _trained(row) else None for row in left]
+        errors = [row["mean_logits_error"] if has_ended(row) else None for row in left]
         if errors:
             checks.append(errors_check(name, f"{label}: mean logits", errors, LARGEST_ERROR))
     return checks
@@ -113,7 +113,7 @@ def told_as_predicted(row: Row, run: Run) -> bool:
     return bool(((accuracy > 0.5) == (lead > 0))[clear].all())
 
 
-def _trained(row: Row) -> bool:
+def has_ended(row: Row) -> bool:
     """Whether a run came to its end: what one that diverged looked like before is no agreement."""
     return bool(row["outcome"] == "trained")
 

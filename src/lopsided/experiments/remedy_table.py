@@ -11,7 +11,7 @@ from lopsided.counts import merged_places, parse_counts
 from lopsided.experiments.checks import Check, Table
 from lopsided.experiments.execution import rarest_classes
 from lopsided.experiments.generalisation import KEPT, LOST
-from lopsided.experiments.groups import LEAST_LEAD, group_label, judge_groups, own_lead
+from lopsided.experiments.groups import LEAST_LEAD, group_label, has_ended, judge_groups, own_lead
 from lopsided.experiments.plans import Experiment
 from lopsided.experiments.record import Run
 
@@ -68,7 +68,7 @@ def judge_remedies(experiment: Experiment, rows: Sequence[Row], runs: Sequence[R
         chosen = [(rows[index], runs[index]) for index in members]
         rare = _rare(experiment, members[0], rows)
         lead = float(own_lead(chosen[0][1].predicted)[rare].min())
-        found = np.array([float(own_lead(run.measured)[rare].min()) for _, run in chosen])
+        found = np.array([float(own_lead(run.measured)[rare].min()) for row, run in chosen if has_ended(row)])
         accuracies = {
             name: np.array([row[name] for row, _ in chosen], dtype=np.float64)
             for name in ("test_accuracy_rare", "test_accuracy_common", "test_accuracy")
@@ -86,7 +86,7 @@ def judge_remedies(experiment: Experiment, rows: Sequence[Row], runs: Sequence[R
                     bool((mine >= KEPT).all() if told else (mine <= LOST).all()),
                 )
             )
-        same = sum(run.comparison.same_merged for _, run in chosen)
+        same = sum(has_ended(row) and run.comparison.same_merged for row, run in chosen)
         lines.append(
             (
                 label,
@@ -109,6 +109,8 @@ def _rare(experiment: Experiment, index: int, rows: Sequence[Row]) -> list[int]:
 
 def _spread(values: np.ndarray[Any, Any], factor: float, digits: int) -> str:
     """Mean ± standard deviation."""
-    scaled = factor * values
+    scaled = factor * values[~np.isnan(values)]
+    if len(scaled) == 0:
+        return "–"
     deviation = f" ± {scaled.std(ddof=1):.{digits}f}" if len(scaled) > 1 else ""
     return f"{scaled.mean():.{digits}f}{deviation}"

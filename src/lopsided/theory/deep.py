@@ -19,7 +19,7 @@ from lopsided.theory.assembly import require_plain_loss
 
 Array = NDArray[np.float64]
 
-#: Singular values of D^{1/2} Z below this share of the largest count as zero.
+#: Singular values of D^{1/2} Z below this share of the largest, or of 1 where that is more, count as zero.
 RANK_TOLERANCE = 1e-4
 #: Where a branch begins, as a share of the decays, and the number of steps in which they are raised from there.
 BRANCH_START, BRANCH_STEPS = 1e-3, 24

@@ -74,8 +74,8 @@ class Batches:
     """All samples, or those that a sampler shows, in a new order every epoch, in batches of equal size within one.
 
     The tensors are in memory and a batch is one indexing operation, so a loader with workers would only add to it. A
-    last batch of one sample, on which batch norm fails, cannot occur. Of several processes each gets its part of the
-    very batches that one process would get.
+    last batch of one sample, on which batch norm fails, cannot occur in batches of three or more. Of several processes
+    each gets its part of the very batches that one process would get.
 
     Parameters
     ----------

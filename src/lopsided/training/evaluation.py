@@ -60,7 +60,7 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
     inputs : (N, …) tensor
         Samples, on any device.
     labels : (N,) int64 tensor
-        Their classes.
+        Their classes, on the CPU.
     data_term : DataTerm, optional
         The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
 

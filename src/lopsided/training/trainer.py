@@ -176,11 +176,17 @@ def train(
         shown, data_term = sampler.counts, resampling.data_term(sampler.counts)
     prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
 
+    total = int(shown.sum())
+    smallest = total // math.ceil(total / (batch_size or total))
+    if smallest < devices:
+        raise ValueError(
+            f"devices must be at most the samples in the smallest batch, {smallest}; got {devices}; enlarge batch_size"
+        )
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
-    batches = Batches(data, batch_size or int(shown.sum()), seed, augmentation, sampler)
+    batches = Batches(data, batch_size or total, seed, augmentation, sampler)
     objective = RegularisedObjective(
         network,
-        num_samples=int(shown.sum()),
+        num_samples=total,
         decays=Decays(weight=0.0 if is_fixed else model.lambda_w, features=model.lambda_h, bias=model.lambda_b),
         descent=descent,
         data_term=data_term,
@@ -198,6 +204,7 @@ def train(
         "measure_every": every,
         "data": data.name,
         "counts": format_counts(data.counts),
+        "samples": None if checkpoint is None else data.fingerprint,
         "shown": None if resampling is None else format_counts(shown),
         "penalised": None if resampling is None else penalised,
         "network": type(network).__name__,
