@@ -33,6 +33,7 @@ def draw_groups(result: Reproduction) -> Figure:
                 errors.plot(row["mean_logits_error"], height, "o", markersize=4.5, color=PALETTE[1])
     ranks.set_yticks(range(len(groups)), [symbols(label) for label in groups], fontsize=8)
     ranks.invert_yaxis()
+    ranks.xaxis.get_major_locator().set_params(integer=True)
     errors.axvline(LARGEST_ERROR, color="#808080", linewidth=0.9, linestyle=":")
     errors.set_xlim(left=0)
     tidy(ranks, "rank of the mean logits: predicted □, measured •; the weakest decay of a group on top")

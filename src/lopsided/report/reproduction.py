@@ -129,6 +129,8 @@ def _draw_axis(result: Reproduction) -> Figure:
         axes.plot(places, measured, linestyle="", marker="o", markersize=4.5, color=PALETTE[1], label="measured")
         for place in thresholds:
             axes.axvline(place, color="#808080", linewidth=0.9, linestyle=":")
+        if name == "rank":
+            axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, fontsize=10)
         tidy(axes, _AXES[result.experiment.x or "n_a"])
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
