@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.generalisation import class_table, rank_correlation, within
-from lopsided.experiments.groups import grouped, own_lead, told_as_predicted
+from lopsided.experiments.groups import group_label, grouped, own_lead, told_as_predicted
 from lopsided.experiments.judging import judge_experiment
 from lopsided.experiments.plans import NEXT, plan
 from lopsided.experiments.remedied import apply_remedy
@@ -62,7 +61,7 @@ def test_initialisations_are_all_there_with_many_seeds_on_both_sides_of_a_thresh
 def test_losses_are_those_asked_for():
     experiment = plan("losses", changes={"data": "digits"})
     rows = [point.fitted.settings for point in experiment.points]
-    assert list(grouped(rows, experiment.by)) == [
+    assert list(grouped(group_label(row, experiment.by) for row in rows)) == [
         "weights 1x5,2.236x5",
         "weights 1x5,5x5",
         "weights 1x5,2.236x5, reduction samples",
@@ -220,9 +219,9 @@ def test_the_folder_of_an_experiment(name, tmp_path):
     assert len(verdict["tables"]) == len(judged.tables)
 
 
-def test_settings_name_the_experiments_of_their_group():
-    run = Configuration(data="digits", counts="9x2", lambda_z=0.1)
-    assert list(grouped([run.settings, run.replace(initialisation="he").settings], ["initialisation"])) == [
-        "default",
-        "he",
-    ]
+@pytest.mark.parametrize("change", [{"sampling_strategy": "all"}, {"merged_classes": [[8, 9]]}])
+def test_what_is_shown_or_merged_of_the_samples_does_not_change_their_counts(change):
+    plain = plan("fig5", changes={"data": "digits"}).points[0]
+    changed = plan("fig5", changes={"data": "digits", **change}).points[0]
+    assert changed.fitted.counts == plain.fitted.counts == "155x5,31x5"
+    assert changed.fitted.lambda_z == plain.fitted.lambda_z

@@ -129,7 +129,7 @@ def perform(
         "findings": [entry.code for entry in result.findings],
         "near_threshold": is_near_threshold(network.predict, result.model),
         **_outcome(run, samples),
-        **_accuracies(result, asked),
+        **_accuracies(result, parse_counts(asked.counts), configuration.merged_classes),
         "remedy_works": None if remedy is None else remedy.works,
         "seconds": time.perf_counter() - started,
         "commit": source_commit(),
@@ -223,13 +223,14 @@ def mean_cosine(geometry: Geometry, classes: list[int]) -> float:
     return float((np.sum(directions @ directions.T) - number) / (number * (number - 1)))
 
 
-def _accuracies(result: TrainingResult, asked: Configuration) -> dict[str, Any]:
+def _accuracies(
+    result: TrainingResult, counts: np.ndarray[Any, Any], merged: tuple[tuple[int, ...], ...] | None
+) -> dict[str, Any]:
     """Accuracy of each class, and its mean over what were the rarest classes before any remedy, and over the others.
 
     Of classes merged by a remedy each has the accuracy of all.
     """
-    counts = parse_counts(asked.counts)
-    places = merged_places(apply_remedy(asked).merged_classes, len(counts))
+    places = merged_places(merged, len(counts))
     rare = rarest_classes(counts)
     columns: dict[str, Any] = {"class_accuracy": result.class_accuracy, "test_accuracy": result.test_accuracy}
     columns["test_class_accuracy"] = result.test_class_accuracy

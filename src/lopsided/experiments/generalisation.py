@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lopsided.experiments.checks import Check
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.groups import LEAST_LEAD
+from lopsided.experiments.remedied import apply_remedy
 from lopsided.remedies.outlook import outlook_of
 
 Array = NDArray[np.float64]
@@ -62,7 +63,7 @@ def class_table(configurations: Sequence[Configuration], rows: Sequence[dict[str
     """Predictions and test accuracies of all classes of all runs."""
     parts: dict[str, list[Any]] = {name: [] for name in ("accuracy", "label", "near", "count", *PREDICTORS)}
     for configuration, row in zip(configurations, rows, strict=True):
-        outlook = outlook_of(configuration.model)
+        outlook = outlook_of(apply_remedy(configuration).model)
         number = len(outlook.counts)
         parts["accuracy"].append(row["test_class_accuracy"] or [np.nan] * number)
         parts["label"].append(np.arange(number))
@@ -125,7 +126,7 @@ def judge_generalisation(
     -------
     checks : list of Check
         Whether classes that the optimum tells, or does not, are so on test samples too; and for each quantity, whether
-        it ranks test accuracies: over all, within each class, and within each class where the optimum tells it.
+        it ranks test accuracies: over all, for each class, and over decays alone where the optimum tells a class.
     notes : list of str
         The same in plain words.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -42,11 +42,17 @@ def group_label(row: Mapping[str, Any], by: Sequence[str]) -> str:
     return ", ".join(_text(row[name]) if name == "loss" else f"{name} {_text(row[name])}" for name in kept) or "plain"
 
 
-def grouped(rows: Sequence[Row], by: Sequence[str]) -> dict[str, list[int]]:
-    """Indices of the rows of each group, in order of appearance."""
+def grouped(labels: Iterable[str]) -> dict[str, list[int]]:
+    """Where each label stands, in order of appearance.
+
+    Examples
+    --------
+    >>> grouped(["he", "xavier", "he"])
+    {'he': [0, 2], 'xavier': [1]}
+    """
     found: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        found.setdefault(group_label(row, by), []).append(index)
+    for index, label in enumerate(labels):
+        found.setdefault(label, []).append(index)
     return found
 
 

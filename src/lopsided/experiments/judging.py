@@ -10,7 +10,7 @@ from typing import Any
 
 from lopsided.experiments.checks import Check, Table, share
 from lopsided.experiments.generalisation import judge_generalisation
-from lopsided.experiments.groups import grouped, judge_groups
+from lopsided.experiments.groups import group_label, grouped, judge_groups
 from lopsided.experiments.plans import Experiment
 from lopsided.experiments.record import Run
 from lopsided.experiments.remedy_table import judge_remedies
@@ -50,7 +50,7 @@ KINDS: dict[str, Callable[[Experiment, Sequence[Row], Sequence[Run]], Judgement]
     "nc1": lambda experiment, rows, runs: Judgement(judge_collapse(experiment.name, rows, runs)),
     "mean_logits": lambda experiment, rows, runs: Judgement(judge_mean_logits(experiment.name, rows, runs)),
     "groups": lambda experiment, rows, runs: Judgement(
-        judge_groups(experiment.name, grouped(rows, experiment.by), rows, runs)
+        judge_groups(experiment.name, grouped(group_label(row, experiment.by) for row in rows), rows, runs)
     ),
     "generalisation": lambda experiment, rows, runs: Judgement(
         *judge_generalisation(experiment.name, [point.fitted for point in experiment.points], rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.counts import format_counts
+from lopsided.counts import format_counts, parse_counts
 from lopsided.data.imbalanced import check_classes
 from lopsided.experiments.configuration import Configuration
 from lopsided.experiments.grids import GRID, expand
@@ -72,7 +72,7 @@ class Experiment:
 
     def position(self, point: Point) -> float:
         """Where a run stands on the axis."""
-        return float(point.asked.model.lambda_z if self.x == "lambda_z" else point.asked.model.counts.max())
+        return float(point.asked.model.lambda_z if self.x == "lambda_z" else parse_counts(point.asked.counts).max())
 
     @property
     def lead(self) -> str:
@@ -181,7 +181,7 @@ def fit(
     >>> small.counts, round(small.lambda_z, 6)
     ('150x5,30x5', 0.005477)
     """
-    counts = configuration.model.counts
+    counts = parse_counts(configuration.counts)  # as they are drawn, whatever is shown or merged of them
     check_classes(counts, len(available), configuration.data)
     divisor = math.gcd(*counts.tolist())
     shares = counts // divisor

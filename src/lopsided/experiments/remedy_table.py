@@ -11,7 +11,7 @@ from lopsided.counts import merged_places, parse_counts
 from lopsided.experiments.checks import Check, Table
 from lopsided.experiments.execution import rarest_classes
 from lopsided.experiments.generalisation import KEPT, LOST
-from lopsided.experiments.groups import LEAST_LEAD, group_label, has_ended, judge_groups, own_lead
+from lopsided.experiments.groups import LEAST_LEAD, group_label, grouped, has_ended, judge_groups, own_lead
 from lopsided.experiments.plans import Experiment
 from lopsided.experiments.record import Run
 
@@ -59,9 +59,7 @@ def judge_remedies(experiment: Experiment, rows: Sequence[Row], runs: Sequence[R
     tables : list of Table
         One line a remedy: predicted, measured, test accuracy as mean ± standard deviation over seeds.
     """
-    groups: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(treatment(row, experiment.by), []).append(index)
+    groups = grouped(treatment(row, experiment.by) for row in rows)
     checks = judge_groups(experiment.name, groups, rows, runs)
     lines = []
     for label, members in groups.items():

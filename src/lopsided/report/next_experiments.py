@@ -8,7 +8,7 @@ import numpy as np
 
 from lopsided.experiments.checks import LARGEST_ERROR
 from lopsided.experiments.generalisation import PREDICTORS, class_table, rank_correlation
-from lopsided.experiments.groups import grouped
+from lopsided.experiments.groups import group_label, grouped
 from lopsided.experiments.remedy_table import treatment
 from lopsided.experiments.reproduction import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def draw_groups(result: Reproduction) -> Figure:
     """Rank, predicted and measured, and the error of the mean logits, a line of points for each group."""
-    groups = grouped(result.rows, result.experiment.by)
+    groups = grouped(group_label(row, result.experiment.by) for row in result.rows)
     figure = new_figure(11.4, 1.6 + 0.42 * len(groups))
     ranks, errors = figure.subplots(1, 2, sharey=True)
     for place, members in enumerate(groups.values()):
