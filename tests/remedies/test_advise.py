@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 from lopsided.remedies import resampled
-from lopsided.remedies.request import largest, least_raise
 
 BIAS = {"lambda_b": 0.02}
 #: A little less of the remedy, as a share: more than the solver's and the levers' own tolerance.
@@ -376,31 +375,3 @@ def test_json_holds_no_array(tmp_path):
     value = lp.advise(two_clusters()).to_dict()
     text = json.dumps(value, allow_nan=False)
     assert [one["name"] for one in json.loads(text)["remedies"]][:2] == ["decay", "samples"]
-
-
-@given(
-    base=st.lists(st.floats(0.1, 3), min_size=4, max_size=4),
-    slopes=st.lists(st.floats(0, 0.5), min_size=4, max_size=4),
-    mass=st.lists(st.floats(0.1, 2), min_size=4, max_size=4),
-)
-def test_least_raise_is_the_least(base, slopes, mass):
-    """Against plain iteration from below, which converges to the least solution or runs away."""
-    start, slope, weight = map(np.array, (base, slopes, mass))
-    assume(abs(slope @ weight - 1) > 0.05)
-    found = least_raise(start, slope, weight)
-    values = start.copy()
-    for _ in range(5_000):
-        before, values = values, np.maximum(start, slope * (weight @ values))
-        if values.max() > 1e12:
-            assert found is None
-            return
-        if np.allclose(before, values, rtol=1e-13, atol=0):
-            break
-    np.testing.assert_allclose(found, values, rtol=1e-9)
-
-
-@given(st.floats(1e-6, 2.0))
-def test_largest_finds_where_a_statement_ends(limit):
-    found = largest(lambda value: value <= limit, 1.0)
-    assert found == pytest.approx(min(limit, 1.0), rel=1e-9)
-    assert largest(lambda value: False, 1.0) == 0.0
