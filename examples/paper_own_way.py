@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import lopsided as lp
-from lopsided.training import FreeFeatures, TrainingResult, sample_indices, train
+from lopsided.data import sample_indices
+from lopsided.training import FreeFeatures, TrainingResult, train
 
 LAMBDA_B = 0.02
 #: With 3 + 3 classes and 10 samples in each rare one, N = 150 at the ratio 4: there the rare classes merge.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lopsided.experiments.plans import EXPERIMENTS, NEXT
+from lopsided.paper.plans import EXPERIMENTS, NEXT
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 #: The table of verdicts of each set of results, with its rows.

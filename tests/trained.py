@@ -3,9 +3,9 @@
 import numpy as np
 
 import lopsided as lp
-from lopsided.experiments import Run
-from lopsided.experiments.execution import is_near_threshold, mean_cosine
-from lopsided.experiments.remedied import apply_remedy
+from lopsided.runs import Run
+from lopsided.runs.apply_remedy import apply_remedy
+from lopsided.runs.execution import is_near_threshold, mean_cosine
 
 
 def row(run, **columns):

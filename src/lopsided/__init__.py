@@ -5,21 +5,25 @@ The three roads of the package end in one noun, the :class:`Geometry` of a last 
 loads neither torch nor Matplotlib.
 """
 
-from lopsided.comparison import Comparison, Discrepancy, compare
-from lopsided.count_sources import ClassCounts, read_counts
-from lopsided.counts import format_counts, parse_counts
-from lopsided.geometry import Geometry
-from lopsided.losses import CrossEntropy, FocalLoss, SquaredError
-from lopsided.problem import UFM, Clusters
-from lopsided.remedies import Advice, Outlook, Remedy, advise, check
-from lopsided.solver import Certificate, ClusterSummary, Solution, certify_logits, solve_path
-from lopsided.theory import CriticalDecay, Thresholds, critical_path, solve, thresholds
+from lopsided.advice import Advice, Outlook, Remedy, advise, check
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.comparison import Comparison, Discrepancy, compare
+from lopsided.core.count_sources import ClassCounts, read_counts
+from lopsided.core.counts import format_counts, parse_counts
+from lopsided.core.geometry import Geometry
+from lopsided.core.losses import CrossEntropy, FocalLoss, SquaredError
+from lopsided.core.problem import Clusters
+from lopsided.core.solution import ClusterSummary, Solution
+from lopsided.model import UFM, solve
+from lopsided.solver import Certificate, certify_logits, solve_path
+from lopsided.theory import CriticalDecay, Thresholds, critical_path, thresholds
 
 __version__ = "0.1.0"
 
 __all__ = [
     "UFM",
     "Advice",
+    "ArgumentError",
     "Certificate",
     "ClassCounts",
     "ClusterSummary",

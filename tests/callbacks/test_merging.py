@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lopsided.callbacks import Forecast, MergeWatch
-from lopsided.geometry import Geometry, class_separations
+from lopsided.core.geometry import Geometry, class_separations
 
 COUNTS = [9, 9, 6, 6]
 

@@ -58,7 +58,7 @@ def test_tables_show_before_and_after_and_every_lever(call, monkeypatch):
         "Weights 1/n",
         "works",
         "fails",
-        "Applied by lopsided train --remedy NAME --remedy-margin 1.2, or by lopsided.remedies in Python:",
+        "Applied by lopsided train --remedy NAME --remedy-margin 1.2, or by lopsided.nn in Python:",
         "\nclass-weights:mean       WeightedCrossEntropy(counts, [1.0] * 5 + [1.32911",
         "\nsamples                  –\n",
     ]:

@@ -110,6 +110,6 @@ def test_a_defect_is_not_passed_off_as_bad_input(call, monkeypatch):
     def broken(*_, **__):
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr("lopsided.problem.UFM.solve", broken)
+    monkeypatch.setattr("lopsided.model.UFM.solve", broken)
     with pytest.raises(ValueError, match="operands could not be broadcast"):
         call("predict", *COUNTS, *DECAY)

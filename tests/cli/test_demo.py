@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lopsided.experiments import Run
-from lopsided.experiments.configuration import configure
+from lopsided.runs import Run
+from lopsided.runs.configuration import configure
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
 
@@ -80,7 +80,7 @@ def test_the_report_and_the_runs_lie_in_the_folder(demo):
 
 
 def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("lopsided.experiments.demo.configure", lambda settings: configure({**settings, "epochs": 2}))
+    monkeypatch.setattr("lopsided.paper.demo.configure", lambda settings: configure({**settings, "epochs": 2}))
     outcome = call("demo", "--counts", "30x2,6x2", "--output", str(tmp_path / "out"))
     assert outcome.code == 1
     assert "The target does not hold." in outcome.out
@@ -150,7 +150,7 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
 _LIMITED = """
 import resource, sys
 from lopsided.cli import main
-from lopsided.experiments import demo
+from lopsided.paper import demo
 configure = demo.configure
 demo.configure = lambda settings: configure({**settings, "epochs": 2})
 limit = int(sys.argv[1])

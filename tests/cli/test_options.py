@@ -10,7 +10,7 @@ import typer
 import lopsided as lp
 from lopsided.cli.app import app
 from lopsided.cli.options import stated_loss, takes_loss
-from lopsided.losses import LOSSES
+from lopsided.core.losses import LOSSES
 
 COUNTS = "50x2,20x3"
 EVERY = {

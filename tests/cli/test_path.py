@@ -148,7 +148,7 @@ def test_a_search_that_cannot_be_certified_says_what_to_do_and_a_defect_is_none(
 
 _SLOW = """
 import sys, time
-import lopsided.experiments.files as files
+import lopsided.core.files as files
 from lopsided.cli import main
 def slow(file):
     print("writing", flush=True)

@@ -12,15 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import lopsided as lp
 import references
-from lopsided.metrics import (
-    Moments,
-    minority_spread,
-    nc2_etf,
-    nc2_etf_classifier,
-    nc3_etf,
-    nc4,
-    nc4_samples,
-)
+from lopsided.metrics import Moments, minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4, nc4_samples
 from metrics import twins
 
 COUNTS = [150] * 5 + [30] * 5

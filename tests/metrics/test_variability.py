@@ -9,15 +9,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from lopsided.metrics import (
-    Moments,
-    cdnv,
-    nc1,
-    nc1_rank_aware,
-    nc1_trace_ratio,
-    nc1_unweighted,
-    nc1_weighted,
-)
+from lopsided.metrics import Moments, cdnv, nc1, nc1_rank_aware, nc1_trace_ratio, nc1_unweighted, nc1_weighted
 from metrics import twins
 
 CONVENTIONS = [

@@ -3,8 +3,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from lopsided import Geometry
-from lopsided.experiments import Run
-from lopsided.experiments.checks import Check
+from lopsided.paper.checks import Check
+from lopsided.runs import Run
 
 
 def digits_geometry(counts: list[int], shift: float = 0.0) -> Geometry:

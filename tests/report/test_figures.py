@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 
 from lopsided import Geometry
-from lopsided.experiments import Run
-from lopsided.report import figure_cosines, figure_mean_logits, figure_merged, figure_overview, figure_training, to_png
+from lopsided.report import (
+    figure_cosines,
+    figure_mean_logits,
+    figure_merged,
+    figure_overview,
+    figure_training,
+    to_png,
+)
 from lopsided.report.canvas import display_order
+from lopsided.runs import Run
 
 ORDER = [1, 2, 0, 3, 4]
 
@@ -143,7 +150,7 @@ def test_no_global_plotting_state_and_no_early_import():
         "import sys, numpy as np, lopsided.report as report\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
         "from lopsided import Geometry\n"
-        "from lopsided.experiments import Run\n"
+        "from lopsided.runs import Run\n"
         "g = Geometry([2, 1], np.eye(2), np.eye(2))\n"
         "report.to_png(report.figure_mean_logits(Run('r', {}, g, g)))\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"

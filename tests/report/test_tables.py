@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from lopsided import Geometry
-from lopsided.experiments import Run
 from lopsided.report import checks_table, comparison_rows, comparison_table, report_dict
+from lopsided.runs import Run
 
 
 def _printed(table) -> str:

@@ -47,7 +47,7 @@ def assert_same(found: lp.Solution, expected: lp.Solution, atol: float = 1e-12) 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_device_gives_numpy_s_answer(mode: str, name: str, share: float) -> None:
     model = lp.UFM(COUNTS, 1.0, loss=LOSSES[name], **MODES[mode])
-    model = model.with_lambda_z(share * model.thresholds().complete)
+    model = model.replaced(lambda_z=share * model.thresholds().complete)
     expected = model.solve(tol=1e-13)
     assert_same(model.solve(tol=1e-13, device="cpu"), expected)
 
@@ -61,7 +61,7 @@ def test_many_clusters_from_coarse_to_fine(mode: str) -> None:
 
 def test_a_tensor_of_counts_is_solved_where_it_lies() -> None:
     model = lp.UFM(torch.tensor([500, 500, 100, 100]), 0.003, lambda_b=0.02)
-    assert model.device == model.with_lambda_z(0.004).device == "cpu"
+    assert model.device == model.replaced(lambda_z=0.004).device == "cpu"
     assert type(model.counts) is np.ndarray
     plain = lp.UFM("500x2,100x2", 0.003, lambda_b=0.02)
     assert plain.device is None

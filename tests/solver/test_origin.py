@@ -17,7 +17,7 @@ MODES: dict[str, dict[str, Any]] = {"no bias": {"bias": False}, "penalised": {"l
 def halfway(model: lp.UFM) -> lp.Solution:
     """The optimum halfway between the two largest critical decays."""
     first, second = model.critical_path()[:2]
-    solution = model.with_lambda_z((first.lambda_z + second.lambda_z) / 2).solve()
+    solution = model.replaced(lambda_z=(first.lambda_z + second.lambda_z) / 2).solve()
     assert solution.status == "optimal"
     assert solution.geometry.rank == first.rank_below == second.rank_above
     return solution
@@ -60,7 +60,7 @@ def test_two_clusters_that_have_merged_apart_are_two_groups(mode: str) -> None:
     """Between the second critical decay and the rarer clusters' own ones, each is a point, and not the same."""
     model = lp.UFM("500x3,100x3,50x3", 1.0, **MODES[mode])
     second, third = model.critical_path()[1:3]
-    solution = model.with_lambda_z((second.lambda_z + third.lambda_z) / 2).solve()
+    solution = model.replaced(lambda_z=(second.lambda_z + third.lambda_z) / 2).solve()
     assert solution.geometry.merged == [[3, 4, 5], [6, 7, 8]]
     assert [cluster.collapsed for cluster in solution.clusters] == [False, True, True]
     assert state(solution.geometry) == "6 classes have merged in 2 groups"
@@ -81,7 +81,7 @@ def test_squared_error_without_a_bias() -> None:
     assert [drop.lambda_z for drop in path] == pytest.approx(np.sqrt([500, 100, 50]) / 1150, rel=1e-8)
     assert [(drop.rank_below, drop.rank_above) for drop in path] == [(2, 0), (3, 2), (4, 3)]
     assert_agreed(halfway(model), [2, 3])
-    one_lost = model.with_lambda_z((path[1].lambda_z + path[2].lambda_z) / 2).solve()
+    one_lost = model.replaced(lambda_z=(path[1].lambda_z + path[2].lambda_z) / 2).solve()
     assert (one_lost.geometry.rank, one_lost.geometry.merged) == (3, [])
 
 

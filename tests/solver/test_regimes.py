@@ -72,7 +72,7 @@ def test_next_to_a_critical_decay(counts: str, mode: str, loss: lp.CrossEntropy 
         ranks = (drop.rank_below, drop.rank_above)
         for offset in (1e-8, 1e-7, 1e-6, 1e-5):
             for factor, rank in ((1 - offset, drop.rank_below), (1 + offset, drop.rank_above)):
-                solution = model.with_lambda_z(drop.lambda_z * factor).solve()
+                solution = model.replaced(lambda_z=drop.lambda_z * factor).solve()
                 assert solution.status == "optimal"
                 assert solution.iterations <= 25
                 assert solution.geometry.rank == rank or (offset < 1e-6 and solution.geometry.rank in ranks)
@@ -236,7 +236,7 @@ def test_nothing_is_left_above_a_threshold(
     model = lp.UFM(counts, 1.0, lambda_b=0.02, loss=lp.CrossEntropy(margins=margins))
     thresholds = model.thresholds()
     critical = thresholds.complete if cluster is None else float(thresholds.within[cluster])
-    above, below = (model.with_lambda_z(critical * (1 + change)).solve() for change in (offset, -1e-4))
+    above, below = (model.replaced(lambda_z=critical * (1 + change)).solve() for change in (offset, -1e-4))
     assert max(above.gap / above.objective, below.gap / below.objective) < 1e-9
     assert above.geometry.rank < below.geometry.rank
     if cluster is not None:

@@ -122,7 +122,7 @@ def test_clusters_merge_exactly_at_their_threshold(name: str, mode: str) -> None
         threshold = weights[group[0]] * np.sqrt(COUNTS[group[0]]) / normaliser
         assert within[cluster] == pytest.approx(threshold, rel=1e-14)
         for factor, lost in ((1 - 1e-9, False), (1 + 1e-9, True)):
-            solution = model.with_lambda_z(threshold * factor).solve()
+            solution = model.replaced(lambda_z=threshold * factor).solve()
             assert solution.status == "optimal"
             assert any(set(group) <= set(found) for found in solution.geometry.merged) is lost
             assert solution.clusters[cluster].collapsed is lost
@@ -133,7 +133,7 @@ def test_clusters_merge_exactly_at_their_threshold(name: str, mode: str) -> None
 def test_everything_collapses_exactly_at_the_threshold(counts: str, mode: str) -> None:
     model = lp.UFM(counts, 1.0, loss=lp.SquaredError(), **MODES[mode])
     complete = model.thresholds().complete
-    below, above = (model.with_lambda_z(complete * factor).solve() for factor in (1 - 1e-7, 1 + 1e-7))
+    below, above = (model.replaced(lambda_z=complete * factor).solve() for factor in (1 - 1e-7, 1 + 1e-7))
     assert below.status == above.status == "optimal"
     assert below.geometry.rank > 0
     assert above.geometry.rank == 0
@@ -230,7 +230,7 @@ def test_many_clusters(mode: str) -> None:
 def test_counts_from_one_to_a_billion(counts: str, mode: str) -> None:
     for share in (1e-6, 1e-3, 0.5):
         model = lp.UFM(counts, 1.0, loss=lp.SquaredError(), **MODES[mode])
-        solution = model.with_lambda_z(share * model.thresholds().complete).solve()
+        solution = model.replaced(lambda_z=share * model.thresholds().complete).solve()
         assert solution.status == "optimal"
         assert solution.gap <= 1e-9 * solution.objective
 
@@ -248,7 +248,7 @@ def test_any_problem_is_solved(counts: list[int], share: float, mode: str, weigh
         weights = data.draw(st.lists(st.floats(0.1, 10), min_size=len(counts), max_size=len(counts)))
     model = lp.UFM(counts, 1.0, loss=lp.SquaredError(weights=weights), **MODES[mode])
     complete = model.thresholds().complete
-    solution = model.with_lambda_z(share * complete).solve()
+    solution = model.replaced(lambda_z=share * complete).solve()
     assert solution.status == "optimal"
     assert solution.gap <= 1e-9
     assert (solution.geometry.rank == 0) is (share >= 1)

@@ -22,7 +22,7 @@ def test_cosines_and_distances_are_those_of_the_optimum(mode):
     near = near_collapse(model, decays, [(0, 1), (2, 4), (2, 3)])
     np.testing.assert_array_equal(near.decays, sorted(decays))
     for row, decay in enumerate(near.decays):
-        geometry = model.with_lambda_z(decay).solve(tol=1e-11).geometry
+        geometry = model.replaced(lambda_z=decay).solve(tol=1e-11).geometry
         for name, vectors in (("means", geometry.class_means), ("classifier", geometry.classifier)):
             for column, (first, second) in enumerate(near.pairs):
                 one, other = vectors[first], vectors[second]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lopsided.training import Augmentation, build_network, load_data, train
+from lopsided.data import load_data
+from lopsided.training import Augmentation, build_network, train
 from lopsided.training.batches import Batches
 
 IMAGES = torch.randn(200, 3, 5, 7, generator=torch.Generator().manual_seed(0)).abs() + 0.1

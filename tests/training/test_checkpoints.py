@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 import lopsided as lp
-from lopsided.training import build_network, load_data, train
+from lopsided.data import load_data
+from lopsided.training import build_network, train
 
 SETTINGS = {
     "lambda_w": 0.03,

@@ -7,15 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lopsided.training import (
-    FreeFeatures,
-    build_network,
-    evaluate,
-    evaluation,
-    load_data,
-    refresh_batch_norm,
-    sample_indices,
-)
+from lopsided.data import load_data, sample_indices
+from lopsided.training import FreeFeatures, build_network, evaluate, evaluation, refresh_batch_norm
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import lopsided as lp
-from lopsided.theory import deep_branch
+from lopsided.data import load_data, sample_indices
+from lopsided.solver import deep_branch
 from lopsided.training import (
     Decays,
     Descent,
@@ -20,8 +21,6 @@ from lopsided.training import (
     build_network,
     building,
     evaluate,
-    load_data,
-    sample_indices,
     train,
 )
 

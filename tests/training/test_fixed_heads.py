@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import lopsided as lp
-from lopsided.experiments.configuration import Configuration
-from lopsided.remedies import FixedHead, simplex_etf_head
-from lopsided.theory import fixed_classifier_optimum, simplex_gaps
-from lopsided.training import FreeFeatures, build_network, load_data, sample_indices, train
+from lopsided.data import load_data, sample_indices
+from lopsided.nn import FixedHead, simplex_etf_head
+from lopsided.runs.configuration import Configuration
+from lopsided.solver import fixed_classifier_optimum, simplex_gaps
+from lopsided.training import FreeFeatures, build_network, train
 
 #: A decay at which a trained classifier loses the rare classes: √20/600 = .00745 is their threshold.
 DECAYS = {"lambda_w": 0.27, "lambda_h": 0.0003}

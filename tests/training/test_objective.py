@@ -9,15 +9,9 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided.training import (
-    Decays,
-    Descent,
-    FreeFeatures,
-    RegularisedObjective,
-    build_network,
-    loss_module,
-    sample_indices,
-)
+from lopsided.data import sample_indices
+from lopsided.nn import loss_module
+from lopsided.training import Decays, Descent, FreeFeatures, RegularisedObjective, build_network
 
 DECAYS = Decays(weight=0.3, features=0.2, bias=0.1)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lopsided as lp
-from lopsided.training import FreeFeatures, sample_indices, train
+from lopsided.data import sample_indices
+from lopsided.training import FreeFeatures, train
 
 
 def run(counts, lambda_z, *, lambda_b=0.02, seed=0):

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided.remedies import ClassSampler, resampled
+from lopsided.advice import resampled
+from lopsided.data import load_data, sample_indices
+from lopsided.nn import ClassSampler
 from lopsided.training import (
     Decays,
     Descent,
     FreeFeatures,
     RegularisedObjective,
     build_network,
-    load_data,
     refresh_batch_norm,
-    sample_indices,
     train,
 )
 from lopsided.training.batches import Augmentation, Batches

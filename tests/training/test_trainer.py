@@ -14,15 +14,8 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided.training import (
-    DivergenceError,
-    FreeFeatures,
-    RegularisedObjective,
-    build_network,
-    load_data,
-    sample_indices,
-    train,
-)
+from lopsided.data import load_data, sample_indices
+from lopsided.training import DivergenceError, FreeFeatures, RegularisedObjective, build_network, train
 
 DECAYS = {"lambda_w": 0.03, "lambda_h": 0.0003, "lambda_b": 0.02}
 

@@ -10,7 +10,8 @@ import warnings
 import numpy as np
 
 import lopsided as lp
-from lopsided.training import build_network, load_data, train
+from lopsided.data import load_data
+from lopsided.training import build_network, train
 
 
 def main(devices: int, result: str) -> None:

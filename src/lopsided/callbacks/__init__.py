@@ -4,36 +4,26 @@
 either is loaded on first use.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lopsided.callbacks.batches import labels_of
 from lopsided.callbacks.merging import Forecast, MergeAlarm, MergeWatch
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
+from lopsided.core.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from lopsided.callbacks.huggingface import TrainerCollapseMonitor
-    from lopsided.callbacks.lightning import CollapseMonitor
+    from lopsided.callbacks.huggingface import TrainerCollapseMonitor as TrainerCollapseMonitor
+    from lopsided.callbacks.lightning import CollapseMonitor as CollapseMonitor
+
+__getattr__, __dir__, _lazy = lazy_exports(__name__, lightning="CollapseMonitor", huggingface="TrainerCollapseMonitor")
 
 __all__ = [
-    "CollapseMonitor",
+    *_lazy,
     "CollapseRecorder",
     "CollapseWarning",
     "Forecast",
     "Measurement",
     "MergeAlarm",
     "MergeWatch",
-    "TrainerCollapseMonitor",
     "labels_of",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "CollapseMonitor":
-        from lopsided.callbacks.lightning import CollapseMonitor
-
-        return CollapseMonitor
-    if name == "TrainerCollapseMonitor":
-        from lopsided.callbacks.huggingface import TrainerCollapseMonitor
-
-        return TrainerCollapseMonitor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from lopsided.core.arguments import ArgumentError
+
 #: Labels (B,) of a batch, as integers.
 LabelsOf: TypeAlias = Callable[[Any], Tensor]
 
@@ -52,9 +54,11 @@ def labels_of(batch: Any) -> Tensor:
         found = f"a {type(batch).__name__}"
         if isinstance(batch, (tuple, list)):
             found += f" of {len(batch)}"
-    raise ValueError(
-        f"labels must be the second of a pair, or stand under one of {', '.join(LABEL_KEYS)}, in a batch; got {found};"
-        " give labels=, a function from a batch to its labels"
+    raise ArgumentError(
+        "labels",
+        f"must be the second of a pair, or stand under one of {', '.join(LABEL_KEYS)}, in a batch",
+        got=str(found),
+        remedy="give labels=, a function from a batch to its labels",
     )
 
 

@@ -11,11 +11,11 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lopsided.arguments import check_choice, check_whole
 from lopsided.callbacks.batches import LabelsOf, labels_of
 from lopsided.callbacks.merging import MergeAlarm, describe
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
 from lopsided.callbacks.schedule import stride
+from lopsided.core.arguments import ArgumentError, check_choice, check_whole
 
 
 class TrainerCollapseMonitor(TrainerCallback):
@@ -86,8 +86,10 @@ class TrainerCollapseMonitor(TrainerCallback):
         check_whole("every_n_steps", every_n_steps, optional=True)
         check_whole("every_n_batches", every_n_batches, optional=True)
         if loader == "val" and every_n_steps is not None:
-            raise ValueError(
-                f"every_n_steps must be left out where loader='val': see eval_steps of the Trainer; got {every_n_steps}"
+            raise ArgumentError(
+                "every_n_steps",
+                "must be left out where loader='val': see eval_steps of the Trainer",
+                got=str(every_n_steps),
             )
         self.recorder = CollapseRecorder(num_classes, **options)
         self.loader, self.on_merge, self.every_n_steps = loader, on_merge, every_n_steps

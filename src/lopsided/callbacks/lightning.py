@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lopsided.arguments import check_choice, check_whole
 from lopsided.callbacks.batches import LabelsOf, labels_of
 from lopsided.callbacks.merging import MergeAlarm, describe
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
 from lopsided.callbacks.schedule import stride
+from lopsided.core.arguments import ArgumentError, check_choice, check_whole
 
 
 class CollapseMonitor(Callback):
@@ -95,9 +95,10 @@ class CollapseMonitor(Callback):
         check_whole("every_n_steps", every_n_steps, optional=True)
         check_whole("every_n_batches", every_n_batches, optional=True)
         if loader == "val" and every_n_steps is not None:
-            raise ValueError(
-                "every_n_steps must be left out where loader='val': see the trainer's val_check_interval;"
-                f" got {every_n_steps}"
+            raise ArgumentError(
+                "every_n_steps",
+                "must be left out where loader='val': see the trainer's val_check_interval",
+                got=str(every_n_steps),
             )
         self.recorder = CollapseRecorder(num_classes, **options)
         self.loader, self.on_merge = loader, on_merge

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.counts import class_ranges
-from lopsided.geometry import Geometry, class_separations
+from lopsided.core.counts import class_ranges
+from lopsided.core.geometry import Geometry, class_separations
 
 Array = NDArray[np.float64]
 
@@ -87,8 +87,8 @@ class MergeWatch:
     """Follows how far apart the classes are, and says when some are about to merge.
 
     A class's distance is that of its mean logits from the nearest other class's, over the distance up to which two
-    classes count as merged (:func:`lopsided.geometry.class_separations`): at 1 or below it has merged. There are two
-    grounds for an alarm, and each class is named once, until it is apart again:
+    classes count as merged (:func:`lopsided.core.geometry.class_separations`): at 1 or below it has merged. There are
+    two grounds for an alarm, and each class is named once, until it is apart again:
 
     - **seen**, of classes of five samples or more: the class was apart (a distance of 2 or more) and has merged; or it
       has come nearer in three measurements in a row so fast that, going on like this, it merges within three more;

@@ -14,16 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lopsided.arguments import check_number
 from lopsided.callbacks.batches import without_ignored
 from lopsided.callbacks.merging import Forecast, MergeAlarm, MergeWatch
-from lopsided.counts import parse_counts
-from lopsided.geometry import Geometry, class_separations, merged_classes
-from lopsided.losses import Loss
+from lopsided.core.arguments import ArgumentError, check_number
+from lopsided.core.counts import parse_counts
+from lopsided.core.geometry import Geometry, class_separations, merged_classes
+from lopsided.core.losses import Loss
 from lopsided.metrics import FeatureCapture, Moments, MomentState, NeuralCollapse, measure
 from lopsided.metrics.capture import Reducer, check_call
 from lopsided.metrics.effective_decay import EffectiveDecay, effective_decay
-from lopsided.metrics.optimizer_decay import DecayWarning, optimizer_decays
+from lopsided.nn.optimizer_decay import DecayWarning, optimizer_decays
 
 #: Duality gap to which the optimum at the measured decay is found: the decay itself is known to a few per cent.
 _GAP = 1e-6
@@ -41,7 +41,7 @@ class Measurement:
     ----------
     values : dict
         All of :func:`lopsided.metrics.measure`; with a forecast also ``lambda_z``, ``decay_ratio`` and
-        ``decay_mismatch``; and ``separation``, the least of :func:`lopsided.geometry.class_separations`.
+        ``decay_mismatch``; and ``separation``, the least of :func:`lopsided.core.geometry.class_separations`.
     geometry : Geometry
         Measured.
     decay : EffectiveDecay or None
@@ -83,7 +83,7 @@ class CollapseRecorder:
         measured has the proportions of the training set.
     lambda_w, lambda_b : float, optional
         Decay of the classifier and its bias in the ½ convention, for the forecast, where the loss has it. Read from the
-        optimiser by default (:func:`lopsided.metrics.optimizer_decays`).
+        optimiser by default (:func:`lopsided.nn.optimizer_decays`).
     loss : optional
         What the network is trained with, as in :class:`lopsided.UFM`; cross-entropy by default.
     predicted : Geometry, optional
@@ -120,7 +120,7 @@ class CollapseRecorder:
         self._find = {"classifier": classifier, "reduce": reduce, "call": call}
         self._counts = None if counts is None else parse_counts(counts)
         if self._counts is not None and len(self._counts) != num_classes:
-            raise ValueError(f"counts must have one entry a class, {num_classes}; got {len(self._counts)}")
+            raise ArgumentError("counts", f"must have one entry a class, {num_classes}", got=str(len(self._counts)))
         if lambda_w is not None:
             check_number("lambda_w", lambda_w, least=0, note=" (0: no decay)")
         self._decays, self._loss = (lambda_w, lambda_b), loss

@@ -8,25 +8,15 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from lopsided.cli.options import (
-    Bias,
-    Counts,
-    FeatureDecay,
-    Json,
-    LambdaB,
-    LambdaZ,
-    Margin,
-    WeightDecay,
-    takes_loss,
-)
+from lopsided.advice import FADING, Outlook, Remedy
+from lopsided.advice import advise as advise_problem
+from lopsided.advice.advising import Advice
+from lopsided.advice.checking import problem_of
+from lopsided.advice.resampling import parse_classes
+from lopsided.cli.options import Bias, Counts, FeatureDecay, Json, LambdaB, LambdaZ, Margin, WeightDecay, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json
-from lopsided.count_sources import read_counts
-from lopsided.losses import Loss
-from lopsided.remedies import FADING, Outlook, Remedy
-from lopsided.remedies import advise as advise_problem
-from lopsided.remedies.advising import Advice
-from lopsided.remedies.checking import problem_of
-from lopsided.remedies.targets import parse_classes
+from lopsided.core.count_sources import read_counts
+from lopsided.core.losses import Loss
 
 
 @takes_loss
@@ -138,7 +128,7 @@ def _print_spelled(remedies: Sequence[Remedy]) -> None:
     )
     terminal.print()
     terminal.print(
-        f"Applied by lopsided train --remedy NAME{options}, or by lopsided.remedies in Python:",
+        f"Applied by lopsided train --remedy NAME{options}, or by lopsided.nn in Python:",
         style="bold",
         markup=False,
         soft_wrap=True,

@@ -9,6 +9,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from lopsided.advice import FADING, Outlook
+from lopsided.advice import check as check_counts
 from lopsided.cli.options import (
     COUNTS,
     Bias,
@@ -24,10 +26,9 @@ from lopsided.cli.options import (
 )
 from lopsided.cli.output import console, print_json
 from lopsided.cli.trained import read_checkpoint
-from lopsided.count_sources import read_counts
-from lopsided.losses import Loss
-from lopsided.remedies import FADING, Outlook
-from lopsided.remedies import check as check_counts
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.count_sources import read_counts
+from lopsided.core.losses import Loss
 
 
 @takes_loss
@@ -87,7 +88,7 @@ def check(
         lambda_b = trained.lambda_b if lambda_b is None else lambda_b
         said = (trained.statement,)
     if found is None:
-        raise ValueError("counts must be given, or --checkpoint, whose labels are counted; got neither")
+        raise ArgumentError("counts", "must be given, or --checkpoint, whose labels are counted", got="neither")
     outlook = check_counts(
         found,
         lambda_z,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lopsided.advice import Outlook
 from lopsided.cli.output import shown_rows
-from lopsided.counts import class_ranges
-from lopsided.remedies import Outlook
+from lopsided.core.counts import class_ranges
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,9 +9,10 @@ import typer
 
 from lopsided.cli.options import Json
 from lopsided.cli.output import console, print_json
+from lopsided.core.arguments import ArgumentError
 
 if TYPE_CHECKING:
-    from lopsided.experiments.demo import Demo
+    from lopsided.paper.demo import Demo
 
 
 #: Seeds are below this, which every generator takes.
@@ -54,11 +55,11 @@ def demo(
 
     lopsided demo --output lopsided-demo
     """
-    from lopsided.experiments.checks import all_hold
+    from lopsided.paper.checks import all_hold
     from lopsided.report import checks_table, comparison_table, report_dict
 
     if not output.strip():  # an empty shell variable must not fill the current folder
-        raise ValueError(f"output must name a folder; got {output!r}; write . for the current one")
+        raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
     result, page = _run_and_write(data, counts, seed, Path(output))
     if as_json:
         print_json({"report": str(page), **report_dict(result.runs, result.checks)})
@@ -85,7 +86,7 @@ def _run_and_write(data: str, counts: str | None, seed: int, output: Path) -> tu
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-    from lopsided.experiments.demo import run_demo
+    from lopsided.paper.demo import run_demo
     from lopsided.report import write_report
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lopsided.arguments import check_number
 from lopsided.cli.measured import Measured
 from lopsided.cli.options import Features, Json, number, takes_loss
 from lopsided.cli.options import bias_decay as bias_decay_of
 from lopsided.cli.output import patient_progress, print_json
-from lopsided.losses import Loss
+from lopsided.core.arguments import ArgumentError, check_number
+from lopsided.core.losses import Loss
 
 if TYPE_CHECKING:
-    from lopsided.experiments.record import Run
+    from lopsided.core.solution import Solution
     from lopsided.metrics import EffectiveDecay, Gathered
-    from lopsided.solver import Solution
+    from lopsided.runs.record import Run
 
 _MODEL, _PREDICTION = "A model instead of a file", "Prediction"
 
@@ -130,31 +130,31 @@ def _check(
     """What can be refused before anything is read or imported."""
     if (file is None) == (checkpoint is None):
         found = "neither" if file is None else "both"
-        raise ValueError(f"file must be given, or --checkpoint in its place; got {found}")
+        raise ArgumentError("file", "must be given, or --checkpoint in its place", got=str(found))
     for name, value in (("state", state), ("classifier", classifier)):
         if value is not None and checkpoint is None:
-            raise ValueError(f"{name} must come with --checkpoint, whose model it is about; got {value!r}")
+            raise ArgumentError(name, "must come with --checkpoint, whose model it is about", value)
     for name, decay in (("bias_decay", bias_decay), ("feature_decay", feature_decay)):
         if decay is not None and weight_decay is None:
-            raise ValueError(f"{name} must come with --weight-decay, without which nothing is predicted; got {decay!r}")
+            raise ArgumentError(name, "must come with --weight-decay, without which nothing is predicted", decay)
     for name, decay in (("weight_decay", weight_decay), ("feature_decay", feature_decay), ("bias_decay", bias_decay)):
         if decay is not None and name == "bias_decay":
             check_number(name, decay, least=0, note=" (0: a free bias)")
         elif decay is not None:
             check_number(name, decay, above=0)
     if output is not None:
-        from lopsided.experiments.files import check_writable
+        from lopsided.core.files import check_writable
 
         if weight_decay is None:
-            raise ValueError(
-                f"output must come with --weight-decay: a report compares with a prediction; got {output!r}"
-            )
+            raise ArgumentError("output", "must come with --weight-decay: a report compares with a prediction", output)
         if not output.strip():  # an empty shell variable must not fill the current folder
-            raise ValueError(f"output must name a folder; got {output!r}; write . for the current one")
+            raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
         check_writable(output)
     if find_spec("torch") is None:
         subject = "file" if file is not None else "checkpoint"
-        raise ValueError(f"{subject} cannot be measured, since torch is not installed; pip install 'lopsided[measure]'")
+        raise ArgumentError(
+            subject, "cannot be measured, since torch is not installed", remedy="pip install 'lopsided[measure]'"
+        )
 
 
 def _whole(text: str) -> int:
@@ -163,7 +163,7 @@ def _whole(text: str) -> int:
     except ValueError:
         value = 0
     if value < 1:
-        raise ValueError(f"num_classes must be a whole number of at least 1; got {text!r}")
+        raise ArgumentError("num_classes", "must be a whole number of at least 1", text)
     return value
 
 
@@ -171,7 +171,7 @@ def _from_file(file: str, num_classes: int | None) -> Gathered:
     from lopsided.data.feature_file import open_features
 
     with open_features(file, num_classes) as source:
-        from lopsided.metrics import gather  # torch: not before the file is known to be sound
+        from lopsided.metrics import gather
 
         with patient_progress("measuring") as progress:
             return gather(
@@ -186,7 +186,7 @@ def _from_file(file: str, num_classes: int | None) -> Gathered:
 
 
 def _from_model(name: str, state: str | None, classifier: str | None, num_classes: int | None) -> Gathered:
-    from lopsided.cli.factory import load_state, made_by
+    from lopsided.cli.checkpoint import load_state, made_by
 
     model, data, told = made_by(name)
     if state is not None:
@@ -206,7 +206,7 @@ def _from_model(name: str, state: str | None, classifier: str | None, num_classe
         except ValueError as error:
             if not str(error).startswith(("data ", "features ", "labels ", "model ", "call ")):
                 raise
-            raise ValueError(f"checkpoint gives what cannot be measured: {error}") from None
+            raise ArgumentError("checkpoint", f"gives what cannot be measured: {error}") from None
 
 
 def _length(data: Any) -> int:
@@ -233,9 +233,9 @@ def _judge(
     if weight_decay is None:
         return Measured(geometry, measure_moments(moments, weight, bias), gathered.class_accuracy)
     if weight is None:
-        raise ValueError(f"weight_decay must come with a weight, which is what it decays; got none in {name!r}")
+        raise ArgumentError("weight_decay", "must come with a weight, which is what it decays", got=f"none in {name!r}")
     if bias is None and bias_decay:
-        raise ValueError(f"bias_decay must be left out where there is no bias; got {bias_decay!r}")
+        raise ArgumentError("bias_decay", "must be left out where there is no bias", bias_decay)
     decay = effective_decay(moments, weight, bias, weight_decay=weight_decay, bias_decay=bias_decay)
     try:
         require_every_class(geometry.counts)
@@ -243,14 +243,14 @@ def _judge(
     except ValueError as error:
         if not str(error).startswith("counts "):
             raise
-        raise ValueError(f"weight_decay asks for a prediction, which there is not: {error}") from None
+        raise ArgumentError("weight_decay", f"asks for a prediction, which there is not: {error}") from None
     run = _run_of(name, gathered, decay, solution)
     return Measured(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
 
 
 def _run_of(name: str, gathered: Gathered, decay: EffectiveDecay, solution: Solution) -> Run:
-    from lopsided.experiments.record import Run
     from lopsided.metrics import measure as measure_moments
+    from lopsided.runs.record import Run
 
     moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
     model = solution.problem

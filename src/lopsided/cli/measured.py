@@ -12,10 +12,10 @@ from lopsided.cli.options import bias_decay
 from lopsided.cli.output import console
 
 if TYPE_CHECKING:
-    from lopsided.experiments.record import Run
-    from lopsided.geometry import Geometry
+    from lopsided.core.geometry import Geometry
+    from lopsided.core.solution import Solution
     from lopsided.metrics import EffectiveDecay
-    from lopsided.solver import Solution
+    from lopsided.runs.record import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,8 @@ class Measured:
             "verdict": verdict(self.geometry, comparison),
         }
         if self.decay is not None and self.solution is not None and comparison is not None:
+            from lopsided.theory import thresholds
+
             solution, model = self.solution, self.solution.problem
             lost["predicted"] = lost_classes(solution.geometry)
             value["effective_decay"] = self.decay.to_dict()
@@ -80,7 +82,7 @@ class Measured:
                 "status": solution.status,
                 "rank": solution.geometry.rank,
                 "merged": solution.geometry.merged,
-                "thresholds": model.thresholds().to_dict(),
+                "thresholds": thresholds(model).to_dict(),
             }
             value["comparison"] = comparison.to_dict()
         if report is not None:
@@ -89,7 +91,7 @@ class Measured:
 
     def show(self, report: Path | None) -> None:
         """Print tables and the verdict."""
-        from lopsided.counts import format_counts
+        from lopsided.core.counts import format_counts
         from lopsided.report import measures_table, verdict
 
         terminal = console()

@@ -11,9 +11,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from lopsided.counts import parse_terms
-from lopsided.losses import LOSSES, Loss
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.counts import parse_terms
+from lopsided.core.losses import LOSSES, Loss
+from lopsided.core.problem import Problem
 
 
 def number(text: str) -> float:
@@ -95,7 +96,7 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name} must be a number; got {text!r}") from None
+        raise ArgumentError(name, "must be a number", text) from None
 
 
 def _numbers(name: str, text: str) -> list[float]:
@@ -145,14 +146,16 @@ def stated_loss(name: str, settings: dict[str, str]) -> Loss:
     (1.0, 1.0, 2.5)
     """
     if name not in LOSSES:
-        raise ValueError(f"loss must be one of: {', '.join(LOSSES)}; got {name!r}")
+        raise ArgumentError("loss", f"must be one of: {', '.join(LOSSES)}", name)
     known = settings_of(LOSSES[name])
     for setting in settings:
         if setting not in known:
             others = " or ".join(other for other, kind in LOSSES.items() if setting in settings_of(kind))
-            raise ValueError(
-                f"{setting} must be left out with --loss {name}, which has no such setting; got {settings[setting]!r};"
-                f" leave it out, or choose --loss {others}"
+            raise ArgumentError(
+                setting,
+                f"must be left out with --loss {name}, which has no such setting",
+                settings[setting],
+                remedy=f"leave it out, or choose --loss {others}",
             )
     return LOSSES[name](**{setting: _setting(setting).read(setting, text) for setting, text in settings.items()})
 
@@ -161,7 +164,7 @@ def takes_loss(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that state a loss, in place of its parameter ``loss``.
 
     The command gets a finished loss; the user gets ``--loss`` and one option for every setting of any loss of
-    :data:`lopsided.losses.LOSSES`, so a new loss or a new setting reaches all commands by itself.
+    :data:`lopsided.core.losses.LOSSES`, so a new loss or a new setting reaches all commands by itself.
     """
     names = list(dict.fromkeys(setting for kind in LOSSES.values() for setting in settings_of(kind)))
 
@@ -207,6 +210,6 @@ def _option(name: str) -> Any:
     ]
 
 
-def bias_decay(model: UFM) -> float | None:
+def bias_decay(model: Problem) -> float | None:
     """λ_b as the JSON output has it: ``None`` where there is no bias, 0 where it is free."""
     return model.lambda_b if model.bias else None

@@ -22,7 +22,7 @@ LONGEST_TABLE = 24
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line; NumPy numbers and arrays are understood, NaN becomes null."""
-    from lopsided.experiments.record import plain
+    from lopsided.runs.record import plain
 
     typer.echo(json.dumps(plain(value), allow_nan=False))
 

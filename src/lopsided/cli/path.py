@@ -9,10 +9,11 @@ import typer
 
 from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json, shown_rows
-from lopsided.count_sources import read_counts
-from lopsided.counts import parse_terms
-from lopsided.losses import Loss
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.count_sources import read_counts
+from lopsided.core.counts import parse_terms
+from lopsided.core.losses import Loss
+from lopsided.model import UFM
 from lopsided.theory import CriticalDecay, SingularPaths, critical_path, singular_paths
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _whole(text: str) -> int:
     except ValueError:
         value = 0
     if not 2 <= value <= MOST_POINTS:
-        raise ValueError(f"points must be a whole number from 2 to {MOST_POINTS}; got {text!r}")
+        raise ArgumentError("points", f"must be a whole number from 2 to {MOST_POINTS}", text)
     return value
 
 
@@ -104,12 +105,12 @@ def _read(model: UFM, text: str) -> list[float]:
     """The decays that a user lists, each checked by the model before any is solved."""
     listed = list(parse_terms(text, "decays", "write numbers separated by commas, such as 0.001,0.003,0.01"))
     if not listed:
-        raise ValueError(f"decays must be one number or more; got {text!r}; write such as 0.001,0.003,0.01")
+        raise ArgumentError("decays", "must be one number or more", text, remedy="write such as 0.001,0.003,0.01")
     for decay in listed:
         try:
-            model.with_lambda_z(decay)
+            model.replaced(lambda_z=decay)
         except ValueError as error:
-            raise ValueError(f"decays {str(error).removeprefix('lambda_z ')}") from None
+            raise ArgumentError("decays", f"{str(error).removeprefix('lambda_z ')}") from None
     return listed
 
 

@@ -10,7 +10,8 @@ from typer.models import OptionInfo
 
 from lopsided.cli.options import Bias, Json, LambdaB, number, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json
-from lopsided.losses import Loss
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.losses import Loss
 from lopsided.theory import Axis, PhaseDiagram, Regime, phase_diagram
 from lopsided.theory.boundaries import BOUNDARIES
 
@@ -83,7 +84,9 @@ def phase(
     if y is not None:
         up = Axis.parse(y, log=log_y, argument="y")
     elif log_y:
-        raise ValueError("log_y must be left out of a section, which has no y; got it without --y; give --y")
+        raise ArgumentError(
+            "log_y", "must be left out of a section, which has no y", got="it without --y", remedy="give --y"
+        )
     target = None if figure is None else figure_path(figure)
     fixed = {"lambda_z": lambda_z, "m_a": m_a, "n_a": n_a, "m_b": m_b, "n_b": n_b, "ratio": ratio}
     with patient_progress("phase diagram") as progress:

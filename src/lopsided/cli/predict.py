@@ -21,11 +21,11 @@ from lopsided.cli.options import (
     takes_loss,
 )
 from lopsided.cli.output import bar, console, print_json, shown_rows
-from lopsided.count_sources import read_counts
-from lopsided.counts import class_ranges
-from lopsided.losses import Loss
-from lopsided.problem import UFM
-from lopsided.solver import Solution
+from lopsided.core.count_sources import read_counts
+from lopsided.core.counts import class_ranges
+from lopsided.core.losses import Loss
+from lopsided.core.solution import Solution
+from lopsided.model import UFM
 from lopsided.theory import Thresholds
 
 #: Most classes for which ``--json`` carries the K × K mean logits.

@@ -52,11 +52,11 @@ def reproduce(
 
     lopsided reproduce fig5 --scale small --output lopsided-reproduce
     """
-    from lopsided.experiments.checks import all_hold
-    from lopsided.experiments.plans import FIGURES, NEXT
-    from lopsided.experiments.reproduction import reproduce as carry_out
-    from lopsided.experiments.sweep import download_data
+    from lopsided.paper.checks import all_hold
+    from lopsided.paper.plans import FIGURES, NEXT
+    from lopsided.paper.reproduction import reproduce as carry_out
     from lopsided.report import checks_table, write_reproduction
+    from lopsided.runs.sweep import download_data
 
     together = {"all": FIGURES, "next": NEXT}
     names = list(dict.fromkeys(name for part in figure.split(",") for name in together.get(part, (part,))))

@@ -11,7 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from lopsided.experiments.configuration import Configuration, read_setting
+from lopsided.core.arguments import ArgumentError
+from lopsided.runs.configuration import Configuration, read_setting
 
 #: Under this heading ``--help`` shows the settings of a run.
 SETTINGS_PANEL = "Settings of a run"
@@ -95,5 +96,5 @@ def runs_progress(name: str) -> Iterator[Callable[[int, int], None]]:
 def check_folder(output: str) -> str:
     """Refuse an empty name: an empty shell variable must not fill the current folder."""
     if not output.strip():
-        raise ValueError(f"output must name a folder; got {output!r}; write . for the current one")
+        raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
     return output

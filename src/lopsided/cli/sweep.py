@@ -19,7 +19,7 @@ from lopsided.cli.settings import (
     runs_progress,
     takes_settings,
 )
-from lopsided.experiments.configuration import KEYS
+from lopsided.runs.configuration import KEYS
 
 
 @takes_settings
@@ -47,8 +47,8 @@ def sweep(
 
     lopsided sweep sweep.toml --output lopsided-sweep
     """
-    from lopsided.experiments.grids import read_configurations
-    from lopsided.experiments.sweep import download_data, run_sweep
+    from lopsided.runs.grids import read_configurations
+    from lopsided.runs.sweep import download_data, run_sweep
 
     configurations = read_configurations(config, changes)
     if download:

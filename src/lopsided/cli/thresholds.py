@@ -6,10 +6,10 @@ import numpy as np
 
 from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
 from lopsided.cli.output import console, print_json, shown_rows
-from lopsided.count_sources import read_counts
-from lopsided.counts import class_ranges
-from lopsided.losses import Loss
-from lopsided.problem import UFM
+from lopsided.core.count_sources import read_counts
+from lopsided.core.counts import class_ranges
+from lopsided.core.losses import Loss
+from lopsided.model import UFM
 
 
 @takes_loss

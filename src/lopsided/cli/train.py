@@ -9,6 +9,7 @@ import typer
 from lopsided.cli.options import Json
 from lopsided.cli.output import console, print_json
 from lopsided.cli.settings import Accelerator, DataFolder, Download, check_folder, runs_progress, takes_settings
+from lopsided.core.arguments import ArgumentError
 
 
 @takes_settings
@@ -31,16 +32,19 @@ def train(
 
     lopsided train --data digits --counts 150x5,30x5 --lambda-z 0.003 --lambda-b 0.02 --output lopsided-train
     """
-    from lopsided.experiments.configuration import configure
-    from lopsided.experiments.grids import read_configurations
-    from lopsided.experiments.remedied import advised
-    from lopsided.experiments.sweep import download_data, run_folder, run_sweep
     from lopsided.report import comparison_table, report_dict
+    from lopsided.runs.apply_remedy import advised
+    from lopsided.runs.configuration import configure
+    from lopsided.runs.grids import read_configurations
+    from lopsided.runs.sweep import download_data, run_folder, run_sweep
 
     configurations = [configure(changes)] if config is None else read_configurations(config, changes)
     if len(configurations) > 1:
-        raise ValueError(
-            f"config must state one run; got {len(configurations)} in {config!r}; lopsided sweep {config} does all"
+        raise ArgumentError(
+            "config",
+            "must state one run",
+            got=f"{len(configurations)} in {config!r}",
+            remedy=f"lopsided sweep {config} does all",
         )
     if download:
         download_data([configurations[0].data], data_folder)

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from lopsided.arguments import check_number
-from lopsided.count_sources import ClassCounts
-from lopsided.counts import format_counts
+from lopsided.core.arguments import ArgumentError, check_number
+from lopsided.core.count_sources import ClassCounts
+from lopsided.core.counts import format_counts
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ def read_checkpoint(
     """
     for name, value in (("lambda_z", lambda_z), ("feature_decay", feature_decay)):
         if value is not None:
-            raise ValueError(f"{name} must be left out with --checkpoint, which tells it; got {value!r}")
+            raise ArgumentError(name, "must be left out with --checkpoint, which tells it", value)
     if weight_decay is None:
-        raise ValueError("weight_decay must be given with --checkpoint; got nothing")
+        raise ArgumentError("weight_decay", "must be given with --checkpoint", got="nothing")
     check_number("weight_decay", weight_decay, above=0, note=" with --checkpoint")
     if not bias:
-        raise ValueError("bias must be left to the file with --checkpoint, which has one or not; got --no-bias")
+        raise ArgumentError("bias", "must be left to the file with --checkpoint, which has one or not", got="--no-bias")
     if find_spec("torch") is None:
-        raise ValueError(
-            f"checkpoint cannot be read, since torch is not installed; got {file!r}; pip install 'lopsided[measure]'"
+        raise ArgumentError(
+            "checkpoint", "cannot be read, since torch is not installed", file, remedy="pip install 'lopsided[measure]'"
         )
     from lopsided.data.feature_file import open_features
 
     try:
         with open_features(file) as source:
-            from lopsided.metrics import effective_decay, gather  # torch: not before the file is known to be sound
+            from lopsided.metrics import effective_decay, gather
 
             if source.weight is None:
-                raise ValueError(f"file must hold the classifier's weight beside features and labels; got {file!r}")
+                raise ArgumentError("file", "must hold the classifier's weight beside features and labels", file)
             gathered = gather(
                 source.batches(), source.num_classes, source.dim, source.weight, source.bias, source="file"
             )
@@ -66,13 +66,15 @@ def read_checkpoint(
         raise ValueError("checkpoint" + str(error).removeprefix("file")) from None
     counts = gathered.moments.counts.cpu().numpy().astype(np.int64)
     if (counts == 0).any():
-        raise ValueError(
-            f"checkpoint must hold samples of every class; got none of class {int(np.argmin(counts))} in {file!r}"
+        raise ArgumentError(
+            "checkpoint", "must hold samples of every class", got=f"none of class {int(np.argmin(counts))} in {file!r}"
         )
     if given is not None and not np.array_equal(given.counts, counts):
-        raise ValueError(
-            f"counts must be those of the checkpoint's labels, {format_counts(counts)}; got"
-            f" {format_counts(given.counts)}; leave --counts out"
+        raise ArgumentError(
+            "counts",
+            f"must be those of the checkpoint's labels, {format_counts(counts)}",
+            got=str(format_counts(given.counts)),
+            remedy="leave --counts out",
         )
     decay = effective_decay(gathered.moments, gathered.weight, gathered.bias, weight_decay=weight_decay)
     names = None if given is None else given.names

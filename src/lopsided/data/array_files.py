@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.arguments import ArgumentError
+
 #: Kinds of NumPy dtypes that hold whole numbers, and real numbers.
 WHOLE, REAL = "iu", "iuf"
 
@@ -95,7 +97,7 @@ class ArrayFile:
         self.close()
 
     def _refuse(self, rule: str, found: object, remedy: str = _REMEDY) -> NoReturn:
-        raise ValueError(f"file must {rule}; got {found} in {self.path.name}; {remedy}") from None
+        raise ArgumentError("file", f"must {rule}", got=f"{found} in {self.path.name}", remedy=f"{remedy}") from None
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
@@ -142,7 +144,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
 
 
 def _foreign(path: Path, found: str) -> ValueError:
-    return ValueError(f"file must be .npz or .safetensors; got {found} in {path.name}; {_REMEDY}")
+    return ArgumentError("file", "must be .npz or .safetensors", got=f"{found} in {path.name}", remedy=f"{_REMEDY}")
 
 
 class _Layout(NamedTuple):
@@ -258,9 +260,10 @@ class _Safetensors(ArrayFile):
         try:
             from safetensors import SafetensorError, safe_open
         except ImportError:
-            raise ValueError(
-                f"file {path.name} cannot be read, since safetensors is not installed;"
-                " pip install 'lopsided[measure]', or write .npz"
+            raise ArgumentError(
+                "file",
+                f"{path.name} cannot be read, since safetensors is not installed",
+                remedy="pip install 'lopsided[measure]', or write .npz",
             ) from None
         try:
             with safe_open(path, framework="np"):  # the header and the size of the file are sound

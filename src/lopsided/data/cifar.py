@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.data.images import DataSet, Images
 from lopsided.data.places import data_folders
 
@@ -66,21 +67,31 @@ class Cifar:
             old = (place / self.archive.replace("binary", "python"), place / self.folder.replace("-bin", "-py"))
             python_version = next((path for path in old if path.exists()), python_version)
         if python_version is not None:
-            raise ValueError(
-                f"data {self.name!r} must be the binary version of the archive, {self.archive}: the Python version,"
-                f" {str(python_version)!r}, is pickled and could run any code; put the binary version beside it"
+            raise ArgumentError(
+                "data",
+                (
+                    f"{self.name!r} must be the binary version of the archive, {self.archive}: the Python"
+                    f" version, {str(python_version)!r}, is pickled and could run any code"
+                ),
+                remedy="put the binary version beside it",
             )
         if root is not None:
-            raise ValueError(
-                f"data {self.name!r} was not found in {root}; put {self.archive} (the binary version) or Parquet files"
-                " into it, or leave the folder out to fetch them with Hugging Face's datasets"
+            raise ArgumentError(
+                "data",
+                f"{self.name!r} was not found in {root}",
+                remedy=(
+                    f"put {self.archive} (the binary version) or Parquet files into it, or leave the folder out"
+                    " to fetch them with Hugging Face's datasets"
+                ),
             )
         return self._from_library(self.repository)
 
     def _data_set(self, files: Mapping[str, bytes]) -> DataSet:
         missing = [name for name in (*self.train_files, self.test_file) if name not in files]
         if missing:
-            raise ValueError(f"data {self.name!r}: {self.archive} must hold {missing[0]}; it does not; fetch it again")
+            raise ArgumentError(
+                "data", f"{self.name!r}: {self.archive} must hold {missing[0]}", remedy="it does not; fetch it again"
+            )
         train = self._part({name: files[name] for name in self.train_files})
         return DataSet(self.class_names, train, self._part({self.test_file: files[self.test_file]}))
 
@@ -88,9 +99,11 @@ class Cifar:
         record = self.label_bytes + _PIXELS
         for name, content in files.items():
             if not content or len(content) % record:
-                raise ValueError(
-                    f"data {self.name!r}: {name} must be records of {record} bytes; got {len(content)} bytes; fetch it"
-                    " again"
+                raise ArgumentError(
+                    "data",
+                    f"{self.name!r}: {name} must be records of {record} bytes",
+                    got=f"{len(content)} bytes",
+                    remedy="fetch it again",
                 )
         rows = np.frombuffer(b"".join(files.values()), np.uint8).reshape(-1, record)
         labels = rows[:, self.label_bytes - 1].astype(np.int64)  # of CIFAR-100's two the fine one, which comes last
@@ -101,9 +114,10 @@ class Cifar:
         try:
             import datasets  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
-            raise ValueError(
-                f"data {self.name!r} is read by Hugging Face's datasets, which is missing; pip install"
-                f" 'lopsided[hub]', or put {self.archive} into {data_folders(self.name, None)[0]}"
+            raise ArgumentError(
+                "data",
+                f"{self.name!r} is read by Hugging Face's datasets, which is missing",
+                remedy=f"pip install 'lopsided[hub]', or put {self.archive} into {data_folders(self.name, None)[0]}",
             ) from None
         try:
             with _quiet(datasets):
@@ -112,23 +126,26 @@ class Cifar:
                 return DataSet(self.class_names, train, test)
         except (OSError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(
-                f"data {self.name!r} could not be had from {path} ({reason}); once fetched it is cached; or put"
-                f" {self.archive} into {data_folders(self.name, None)[0]}"
+            raise ArgumentError(
+                "data",
+                f"{self.name!r} could not be had from {path} ({reason})",
+                remedy=f"once fetched it is cached; or put {self.archive} into {data_folders(self.name, None)[0]}",
             ) from None
 
     def _library_part(self, found: Any, split: str) -> Images:
         columns = {"img", self.label}
         if split not in found or not columns <= set(found[split].column_names):
-            raise ValueError(
-                f"data {self.name!r} must have a part {split!r} with columns img and {self.label}; got {found}"
+            raise ArgumentError(
+                "data", f"{self.name!r} must have a part {split!r} with columns img and {self.label}", got=str(found)
             )
         part = found[split]
         pixels = np.empty((len(part), 3, 32, 32), np.uint8)
         for row, image in enumerate(part["img"]):
             planes = np.asarray(image.convert("RGB"))
             if planes.shape != (32, 32, 3):
-                raise ValueError(f"data {self.name!r} must be images of 32×32 pixels; got {image.size} in row {row}")
+                raise ArgumentError(
+                    "data", f"{self.name!r} must be images of 32×32 pixels", got=f"{image.size} in row {row}"
+                )
             pixels[row] = planes.transpose(2, 0, 1)
         labels = np.asarray(part[self.label], dtype=np.int64)
         self._check(labels)
@@ -137,14 +154,18 @@ class Cifar:
     def _check(self, labels: NDArray[np.int64]) -> None:
         last = len(self.class_names) - 1
         if labels.size and not 0 <= labels.min() <= labels.max() <= last:
-            raise ValueError(f"data {self.name!r} must have labels in 0 … {last}; got {labels.min()} … {labels.max()}")
+            raise ArgumentError(
+                "data", f"{self.name!r} must have labels in 0 … {last}", got=f"{labels.min()} … {labels.max()}"
+            )
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"data file {str(path)!r} must be readable; {error.strerror or error}") from None
+        raise ArgumentError(
+            "data", f"file {str(path)!r} must be readable", remedy=f"{error.strerror or error}"
+        ) from None
 
 
 def _members(archive: Path, names: set[str]) -> dict[str, bytes]:
@@ -157,7 +178,9 @@ def _members(archive: Path, names: set[str]) -> dict[str, bytes]:
                 pass  # to the end, where the checksum of the whole stands
         return contents
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"data file {str(archive)!r} must be a whole archive; {error}; fetch it again") from None
+        raise ArgumentError(
+            "data", f"file {str(archive)!r} must be a whole archive", remedy=f"{error}; fetch it again"
+        ) from None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.data.array_files import REAL, WHOLE, ArrayFile, Header, open_arrays
 
 #: Numbers in a part: 8 MiB in float64, of which measuring needs a few copies.
@@ -112,7 +113,9 @@ def open_features(path: str | Path, num_classes: int | None = None) -> FeatureFi
             if weight.shape[1] != dim:
                 _refuse(arrays, f"hold a weight of shape (K, d) with d = {dim}, the features' width", weight.shape)
             if num_classes is not None and num_classes != len(weight):
-                raise ValueError(f"num_classes must be left out or be {len(weight)}, as the weight; got {num_classes}")
+                raise ArgumentError(
+                    "num_classes", f"must be left out or be {len(weight)}, as the weight", got=str(num_classes)
+                )
             num_classes = len(weight)
         bias = _parameter(arrays, "bias")
         if bias is not None and (weight is None or len(bias) != len(weight)):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.arguments import ArgumentError
+
 #: Third byte of the header for unsigned bytes, the only element type of the MNIST family.
 _UNSIGNED_BYTE = 0x08
 
@@ -50,19 +52,24 @@ def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path, "rb") as file:
             content = file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{name} must be a whole gzip file; got a damaged one ({error}); fetch it again") from None
+        raise ArgumentError(
+            name, "must be a whole gzip file", got=f"a damaged one ({error})", remedy="fetch it again"
+        ) from None
     except OSError as error:
-        raise ValueError(f"{name} must be readable; {error.strerror or error}") from None
+        raise ArgumentError(name, "must be readable", remedy=f"{error.strerror or error}") from None
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
-        raise ValueError(
-            f"{name} must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')};"
-            f" got {content[:4].hex(' ') or 'an empty file'}"
+        raise ArgumentError(
+            name,
+            f"must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')}",
+            got=f"{content[:4].hex(' ') or 'an empty file'}",
         )
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "followed by something else"
-        raise ValueError(f"{name} is {state}: its header needs {expected} bytes; got {len(content)}; fetch it again")
+        raise ArgumentError(
+            name, f"is {state}: its header needs {expected} bytes", got=str(len(content)), remedy="fetch it again"
+        )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.count_sources import read_counts
-from lopsided.counts import merge_counts, merged_places, parse_counts
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.count_sources import read_counts
+from lopsided.core.counts import merge_counts, merged_places, parse_counts
 from lopsided.data.sources import find_source
 
 if TYPE_CHECKING:
@@ -175,9 +176,13 @@ def load_data(
     for index, count in enumerate(wanted):
         available = np.flatnonzero(found.train.labels == index)
         if count > len(available):
-            raise ValueError(
-                f"counts must be at most the training samples that {name} has, {len(available)} for class {index}"
-                f" ({found.class_names[index]}); got {count}"
+            raise ArgumentError(
+                "counts",
+                (
+                    f"must be at most the training samples that {name} has, {len(available)} for class {index}"
+                    f" ({found.class_names[index]})"
+                ),
+                got=str(count),
             )
         chosen.append(generator.permutation(available)[:count])
     rows = np.concatenate(chosen)
@@ -204,7 +209,7 @@ def check_classes(wanted: NDArray[np.int64], num_classes: int, name: str) -> Non
         If there are more.
     """
     if len(wanted) > num_classes:
-        raise ValueError(f"counts must name at most the {num_classes} classes of {name}; got {len(wanted)}")
+        raise ArgumentError("counts", f"must name at most the {num_classes} classes of {name}", got=str(len(wanted)))
 
 
 def sample_indices(counts: str | ArrayLike) -> ImbalancedData:

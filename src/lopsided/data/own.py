@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.count_sources import IMAGES
-from lopsided.data.factories import import_factory
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.count_sources import IMAGES
+from lopsided.core.factories import import_factory
 from lopsided.data.images import DataSet, Images, Lazily
 
 #: Folders that are the test part, where the classes lie in a folder ``train``.
@@ -37,17 +38,17 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise ValueError(f"data folder {str(path)!r} must be a folder of class folders; there is none")
+        raise ArgumentError("data", f"folder {str(path)!r} must be a folder of class folders", remedy="there is none")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     names = tuple(sorted(entry.name for entry in train_folder.iterdir() if entry.is_dir()))
     if len(names) < 2:
-        raise ValueError(
-            f"data folder {str(train_folder)!r} must hold a folder for each class; got {len(names)} folders"
+        raise ArgumentError(
+            "data", f"folder {str(train_folder)!r} must hold a folder for each class", got=f"{len(names)} folders"
         )
     first = next(iter(_files(train_folder / names[0])), None)
     if first is None:
-        raise ValueError(
-            f"data folder {str(train_folder / names[0])!r} must hold images, {', '.join(IMAGES)}; got none"
+        raise ArgumentError(
+            "data", f"folder {str(train_folder / names[0])!r} must hold images, {', '.join(IMAGES)}", got="none"
         )
     shape = _open(first, None, image_size).shape
     mode = "L" if shape[0] == 1 else "RGB"
@@ -55,17 +56,20 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
     def part(place: Path) -> Images:
         unknown = {entry.name for entry in place.iterdir() if entry.is_dir()} - set(names)
         if unknown:
-            raise ValueError(
-                f"data folder {str(place)!r} must have the classes of the training part; got {min(unknown)!r}"
+            raise ArgumentError(
+                "data", f"folder {str(place)!r} must have the classes of the training part", min(unknown)
             )
         files = [(file, label) for label, name in enumerate(names) for file in _files(place / name)]
 
         def read(row: int) -> NDArray[Any]:
             image = _open(files[row][0], mode, image_size)
             if image.shape != shape:
-                raise ValueError(
-                    f"image_size must be given, for images differ: {str(first)!r} has {shape[1]}×{shape[2]} pixels,"
-                    f" {str(files[row][0])!r} {image.shape[1]}×{image.shape[2]}"
+                raise ArgumentError(
+                    "image_size",
+                    (
+                        f"must be given, for images differ: {str(first)!r} has {shape[1]}×{shape[2]} pixels,"
+                        f" {str(files[row][0])!r} {image.shape[1]}×{image.shape[2]}"
+                    ),
                 )
             return image
 
@@ -88,13 +92,15 @@ def _open(path: Path, mode: str | None, image_size: int | None) -> NDArray[np.fl
     try:
         from PIL import Image
     except ImportError:
-        raise ValueError(f"data file {str(path)!r} is read by Pillow, which is missing; pip install pillow") from None
+        raise ArgumentError(
+            "data", f"file {str(path)!r} is read by Pillow, which is missing", remedy="pip install pillow"
+        ) from None
     try:
         with Image.open(path) as image:
             wanted = mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB")
             converted = image.convert(wanted)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"data file {str(path)!r} must be a whole image; {error}") from None
+        raise ArgumentError("data", f"file {str(path)!r} must be a whole image", remedy=f"{error}") from None
     if image_size is not None:
         converted = converted.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(converted, dtype=np.float32) / np.float32(255)
@@ -121,17 +127,21 @@ def read_torch_dataset(name: str) -> DataSet:
     made = import_factory(name, "data")()
     parts = made if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 2 or not all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in parts):
-        raise ValueError(
-            f"data {name!r} must give a torch Dataset with a length, or a pair (train, test); got {type(made).__name__}"
+        raise ArgumentError(
+            "data",
+            f"{name!r} must give a torch Dataset with a length, or a pair (train, test)",
+            got=str(type(made).__name__),
         )
     read = [_torch_part(name, part) for part in parts]
     number = int(read[0].labels.max(initial=-1)) + 1
     if number < 2:
-        raise ValueError(f"data {name!r} must have at least two classes; got {number}")
+        raise ArgumentError("data", f"{name!r} must have at least two classes", got=str(number))
     classes = getattr(parts[0], "classes", None)
     names = tuple(map(str, range(number) if classes is None else classes))
     if len(names) < number:
-        raise ValueError(f"data {name!r} must name each of its {number} classes in 'classes'; got {len(names)} names")
+        raise ArgumentError(
+            "data", f"{name!r} must name each of its {number} classes in 'classes'", got=f"{len(names)} names"
+        )
     return DataSet(names, read[0], read[1] if len(read) == 2 else None, standardise=False)
 
 
@@ -141,14 +151,16 @@ def _torch_part(name: str, part: Any) -> Images:
         listed = [part[row][1] for row in range(len(part))]
     labels = np.array([int(label) for label in listed], dtype=np.int64)
     if labels.min(initial=0) < 0:
-        raise ValueError(f"data {name!r} must have labels 0 … K − 1; got {labels.min()}")
+        raise ArgumentError("data", f"{name!r} must have labels 0 … K − 1", got=str(labels.min()))
 
     def read(row: int) -> NDArray[Any]:
         value = np.asarray(part[row][0])
         if value.dtype.kind not in "fiub":
-            raise ValueError(
-                f"data {name!r} must give inputs that are tensors or arrays of numbers; got"
-                f" {type(part[row][0]).__name__} in row {row}; give it a transform"
+            raise ArgumentError(
+                "data",
+                f"{name!r} must give inputs that are tensors or arrays of numbers",
+                got=f"{type(part[row][0]).__name__} in row {row}",
+                remedy="give it a transform",
             )
         return value.astype(np.float32)
 

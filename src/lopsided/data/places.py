@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from lopsided.core.arguments import ArgumentError
+
 #: Seconds after which a silent server counts as out of reach.
 _PATIENCE = 30
 
@@ -71,9 +73,11 @@ def fetch(name: str, address: str, checksums: Mapping[str, str], folder: Path) -
                 _copy(name, address + file, target)
             found = hashlib.md5(Path(unfinished).read_bytes(), usedforsecurity=False).hexdigest()
             if found != checksum:
-                raise ValueError(
-                    f"data {name!r}: {address}{file} must have the published MD5 {checksum}; got {found}; try again"
-                    " later"
+                raise ArgumentError(
+                    "data",
+                    f"{name!r}: {address}{file} must have the published MD5 {checksum}",
+                    got=str(found),
+                    remedy="try again later",
                 )
             os.replace(unfinished, folder / file)
         finally:
@@ -85,6 +89,6 @@ def _copy(name: str, address: str, target: IO[bytes]) -> None:
         answer = urllib.request.urlopen(address, timeout=_PATIENCE)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
-        raise ValueError(f"data {name!r} could not be fetched from {address}: {reason}") from None
+        raise ArgumentError("data", f"{name!r} could not be fetched from {address}: {reason}") from None
     with answer:
         shutil.copyfileobj(answer, target)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.factories import is_factory
 from lopsided.data.cifar import CIFAR10, CIFAR100
-from lopsided.data.factories import is_factory
 from lopsided.data.idx import read_idx
 from lopsided.data.images import DataSet, Images
 from lopsided.data.own import read_image_folder, read_torch_dataset
@@ -35,8 +36,8 @@ def _digits(root: str | Path | None, download: bool) -> DataSet:
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
-        raise ValueError(
-            "data 'digits' ships inside scikit-learn, which is missing; pip install 'lopsided[train]'"
+        raise ArgumentError(
+            "data", "'digits' ships inside scikit-learn, which is missing", remedy="pip install 'lopsided[train]'"
         ) from None
     embedded = load_digits()
     labels = embedded.target
@@ -68,9 +69,10 @@ def _fashion_mnist(root: str | Path | None, download: bool) -> DataSet:
     for images_name, labels_name in (names[:2], names[2:]):
         images, labels = read_idx(folder / images_name, 3), read_idx(folder / labels_name, 1)
         if len(images) != len(labels) or images.shape[1:] != (28, 28) or labels.max(initial=0) > 9:
-            raise ValueError(
-                f"data in {str(folder)!r} must be Fashion-MNIST: as many 28×28 images as labels in 0 … 9;"
-                f" got images {images.shape}, labels {labels.shape} up to {labels.max(initial=0)}"
+            raise ArgumentError(
+                "data",
+                f"in {str(folder)!r} must be Fashion-MNIST: as many 28×28 images as labels in 0 … 9",
+                got=f"images {images.shape}, labels {labels.shape} up to {labels.max(initial=0)}",
             )
         parts.append(Images(images[:, None], labels.astype(np.int64)))
     return DataSet(_FASHION_MNIST_CLASSES, parts[0], parts[1])
@@ -87,10 +89,13 @@ def _find_fashion_mnist(root: str | Path | None, download: bool) -> Path:
     if download:
         fetch(name, FASHION_MNIST_ADDRESS, FASHION_MNIST_FILES, goal)
         return goal
-    raise ValueError(
-        f"data {name!r} was not found in {', '.join(str(folder) for folder in folders)}; apt-get install"
-        f" dataset-fashion-mnist, or load it with download=True (--download of the command line), or put"
-        f" {', '.join(FASHION_MNIST_FILES)} into {goal}"
+    raise ArgumentError(
+        "data",
+        f"{name!r} was not found in {', '.join(str(folder) for folder in folders)}",
+        remedy=(
+            "apt-get install dataset-fashion-mnist, or load it with download=True (--download of the command"
+            f" line), or put {', '.join(FASHION_MNIST_FILES)} into {goal}"
+        ),
     )
 
 
@@ -120,18 +125,17 @@ def find_source(name: str, root: str | Path | None, download: bool, image_size: 
     known = name in SOURCES
     is_folder = name.startswith("folder:")
     if not known and not is_folder and not is_factory(name):
-        raise ValueError(
-            f"data must be one of the known data sets: {', '.join(SOURCES)}; or folder:PATH, or MODULE:FACTORY;"
-            f" got {name!r}"
+        raise ArgumentError(
+            "data", f"must be one of the known data sets: {', '.join(SOURCES)}; or folder:PATH, or MODULE:FACTORY", name
         )
     if root is not None and not known:
-        raise ValueError(f"root must be left out: {name!r} says by itself where it is; got {str(root)!r}")
+        raise ArgumentError("root", f"must be left out: {name!r} says by itself where it is", str(root))
     if download and not known:
-        raise ValueError(f"download must be left out: {name!r} has no public address")
+        raise ArgumentError("download", f"must be left out: {name!r} has no public address")
     if image_size is not None and not is_folder:
-        raise ValueError(f"image_size must be left out: it is for folder:PATH, not {name!r}; got {image_size}")
+        raise ArgumentError("image_size", f"must be left out: it is for folder:PATH, not {name!r}", got=str(image_size))
     if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
-        raise ValueError(f"image_size must be a whole number of at least 1; got {image_size!r}")
+        raise ArgumentError("image_size", "must be a whole number of at least 1", image_size)
     if known:
         return SOURCES[name]
     if is_folder:

@@ -3,8 +3,9 @@
 Needs torch, which ``pip install lopsided[measure]`` brings. The torchmetrics classes are loaded on first use.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lopsided.core.exports import lazy_exports
 from lopsided.metrics.alignment import (
     minority_spread,
     nc2_etf,
@@ -18,7 +19,6 @@ from lopsided.metrics.capture import FeatureCapture
 from lopsided.metrics.effective_decay import EffectiveDecay, effective_decay
 from lopsided.metrics.gathering import Gathered, gather, gather_from_model
 from lopsided.metrics.moments import Moments, MomentState, empty_moments, merge_moments, update_moments
-from lopsided.metrics.optimizer_decay import DecayWarning, OptimizerDecays, optimizer_decays
 from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
 from lopsided.metrics.summary import measure
 from lopsided.metrics.variability import (
@@ -34,54 +34,32 @@ from lopsided.metrics.variability import (
 )
 
 if TYPE_CHECKING:
-    from lopsided.metrics.classes import (
-        CDNV,
-        NC1,
-        NC2,
-        NC3,
-        NC4,
-        ClassVariability,
-        MeanLogitRank,
-        MeanLogits,
-        MinoritySpread,
-        NeuralCollapse,
-    )
-    from lopsided.metrics.moment_metric import MomentMetric
+    from lopsided.metrics.modular import CDNV as CDNV
+    from lopsided.metrics.modular import NC1 as NC1
+    from lopsided.metrics.modular import NC2 as NC2
+    from lopsided.metrics.modular import NC3 as NC3
+    from lopsided.metrics.modular import NC4 as NC4
+    from lopsided.metrics.modular import ClassVariability as ClassVariability
+    from lopsided.metrics.modular import MeanLogitRank as MeanLogitRank
+    from lopsided.metrics.modular import MeanLogits as MeanLogits
+    from lopsided.metrics.modular import MinoritySpread as MinoritySpread
+    from lopsided.metrics.modular import NeuralCollapse as NeuralCollapse
+    from lopsided.metrics.moment_metric import MomentMetric as MomentMetric
 
-_TORCHMETRICS = (
-    "CDNV",
-    "NC1",
-    "NC2",
-    "NC3",
-    "NC4",
-    "ClassVariability",
-    "MeanLogitRank",
-    "MeanLogits",
-    "MinoritySpread",
-    "MomentMetric",
-    "NeuralCollapse",
+__getattr__, __dir__, _lazy = lazy_exports(
+    __name__,
+    modular="CDNV NC1 NC2 NC3 NC4 ClassVariability MeanLogitRank MeanLogits MinoritySpread NeuralCollapse",
+    moment_metric="MomentMetric",
 )
 
 __all__ = [
-    "CDNV",
-    "NC1",
-    "NC2",
-    "NC3",
-    "NC4",
-    "ClassVariability",
-    "DecayWarning",
+    *_lazy,
     "EffectiveDecay",
     "FeatureCapture",
     "Gathered",
     "Interval",
-    "MeanLogitRank",
-    "MeanLogits",
-    "MinoritySpread",
-    "MomentMetric",
     "MomentState",
     "Moments",
-    "NeuralCollapse",
-    "OptimizerDecays",
     "bootstrap_interval",
     "cdnv",
     "cdnv_pairs",
@@ -107,15 +85,5 @@ __all__ = [
     "nc3_predicted",
     "nc4",
     "nc4_samples",
-    "optimizer_decays",
     "update_moments",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # torchmetrics takes as long to import as torch, and functions do without it.
-    if name in _TORCHMETRICS:
-        from lopsided.metrics import classes
-
-        return getattr(classes, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lopsided.geometry import Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
 from lopsided.metrics.moments import TensorLike, as_tensor
 
 Array = NDArray[np.float64]
@@ -155,12 +156,12 @@ def nc4_samples(geometry: Geometry, features: TensorLike) -> float:
     samples = as_tensor(features, "features").cpu()
     weight = torch.from_numpy(geometry.classifier)
     if samples.ndim != 2 or len(samples) == 0 or samples.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"features must have shape (B, d) with B ≥ 1 and d = {weight.shape[1]}; got {tuple(samples.shape)}"
+        raise ArgumentError(
+            "features", f"must have shape (B, d) with B ≥ 1 and d = {weight.shape[1]}", got=str(tuple(samples.shape))
         )
     present = np.flatnonzero(geometry.counts > 0)
     if len(present) == 0:
-        raise ValueError("geometry must have at least one class with samples; got counts that are all zero")
+        raise ArgumentError("geometry", "must have at least one class with samples", got="counts that are all zero")
     means = geometry.class_means[present]
     # Distances from a centre amid the means: in the expanded square a common offset would drown their differences.
     centre = means.mean(axis=0)
@@ -214,7 +215,7 @@ def minority_spread(geometry: Geometry, minority: Sequence[int] | None = None) -
     else:
         unknown = [k for k in minority if not 0 <= k < len(counts)]
         if unknown:
-            raise ValueError(f"minority must name classes from 0 to {len(counts) - 1}; got {unknown[0]!r}")
+            raise ArgumentError("minority", f"must name classes from 0 to {len(counts) - 1}", unknown[0])
         rare = present & np.isin(np.arange(len(counts)), list(minority))
     if rare.sum() < 2:
         return float("nan")

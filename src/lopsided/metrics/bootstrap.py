@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.metrics.moments import Moments, TensorLike, as_tensor
 from lopsided.metrics.variability import nc1
 
@@ -86,9 +87,9 @@ def bootstrap_interval(
     True
     """
     if not 0 < level < 1:
-        raise ValueError(f"level must be a probability between 0 and 1; got {level!r}")
+        raise ArgumentError("level", "must be a probability between 0 and 1", level)
     if resamples < 20:
-        raise ValueError(f"resamples must be at least 20 for quantiles to mean anything; got {resamples!r}")
+        raise ArgumentError("resamples", "must be at least 20 for quantiles to mean anything", resamples)
     samples, classes = as_tensor(features, "features").cpu(), as_tensor(labels, "labels").cpu()
     moments = _gather(samples, classes, num_classes)
     plain, estimate = statistic(moments), statistic(moments, corrected=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from lopsided.core.arguments import ArgumentError
+from lopsided.nn.classifier import classifier_candidates
 
 #: Makes (B, d) rows of what enters the classifier, such as ``lambda h: h[:, 0]``.
 Reducer: TypeAlias = Callable[[Tensor], Tensor]
@@ -128,17 +131,23 @@ class FeatureCapture:
             self._resolve()
             (name, module), calls = next(iter(self._candidates.items())), sum(self._calls.values())
             if not calls:
-                raise ValueError(
-                    f"classifier must run in the forward pass; {name!r} was not seen to; attach before torch.compile,"
-                    " or name the module that runs"
+                raise ArgumentError(
+                    "classifier",
+                    "must run in the forward pass",
+                    remedy=f"{name!r} was not seen to; attach before torch.compile, or name the module that runs",
                 )
             if self._call is None and calls > 1:
-                raise ValueError(
-                    f"call must say which call counts where the classifier runs several times a pass; {name!r} ran"
-                    f" {calls} times; give call=0 for the first to call={calls - 1}, or -1 for the last"
+                raise ArgumentError(
+                    "call",
+                    "must say which call counts where the classifier runs several times a pass",
+                    remedy=(
+                        f"{name!r} ran {calls} times; give call=0 for the first to call={calls - 1}, or -1 for the last"
+                    ),
                 )
             if module not in self._inputs:
-                raise ValueError(f"call must be below the {calls} calls of {name!r} in this pass; got {self._call}")
+                raise ArgumentError(
+                    "call", f"must be below the {calls} calls of {name!r} in this pass", got=str(self._call)
+                )
             features = self._inputs[module]
         finally:
             self.discard()
@@ -147,9 +156,13 @@ class FeatureCapture:
             features = self._reduce(features)
         if features.ndim != 2:
             left = f"{tuple(features.shape)} from reduce" if self._reduce is not None else f"{shape} at {name!r}"
-            raise ValueError(
-                f"features must have shape (B, d), one row a sample; got {left}; give reduce=, a function that makes"
-                " rows of them, such as lambda h: h[:, 0] for the first position"
+            raise ArgumentError(
+                "features",
+                "must have shape (B, d), one row a sample",
+                got=str(left),
+                remedy=(
+                    "give reduce=, a function that makes rows of them, such as lambda h: h[:, 0] for the first position"
+                ),
             )
         return features
 
@@ -174,16 +187,23 @@ class FeatureCapture:
         ran = {name: module for name, module in self._candidates.items() if module in self._inputs}
         names = ", ".join(repr(name) for name in (ran or self._candidates))
         if not ran:
-            raise ValueError(f"classifier must run in the forward pass; none of {names} did; name the module that runs")
+            raise ArgumentError(
+                "classifier", "must run in the forward pass", remedy=f"none of {names} did; name the module that runs"
+            )
         last = {
             name: module
             for name, module in ran.items()
             if all(_leads_to(self._outputs[other], self._inputs[module]) for other in ran.values() if other != module)
         }
         if len(last) != 1:
-            raise ValueError(
-                f"classifier must be named where several layers with {self._num_classes} outputs run and not all lead"
-                f" to one, or none keeps its graph; got {names}; give classifier="
+            raise ArgumentError(
+                "classifier",
+                (
+                    f"must be named where several layers with {self._num_classes} outputs run and not all lead"
+                    " to one, or none keeps its graph"
+                ),
+                got=str(names),
+                remedy="give classifier=",
             )
         (name, module) = next(iter(last.items()))
         self._inputs = {module: self._inputs[module].detach()}
@@ -197,93 +217,7 @@ class FeatureCapture:
 def check_call(call: int | None) -> None:
     """Refuse what cannot be the number of a call."""
     if call is not None and (not isinstance(call, int) or isinstance(call, bool) or call < -1):
-        raise ValueError(f"call must be 0 for the first call, 1 for the second …, or -1 for the last; got {call!r}")
-
-
-def classifier_candidates(
-    model: nn.Module, num_classes: int | None = None, classifier: str | nn.Module | None = None
-) -> dict[str, nn.Module]:
-    """Modules that may be a model's classifier, by name.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        As :class:`FeatureCapture` takes it.
-    num_classes : int, optional
-        Number of classes K; without it, linear layers of any size.
-    classifier : str or torch.nn.Module, optional
-        The one that is meant, or its name.
-
-    Returns
-    -------
-    dict
-        One module where ``classifier`` is given, else every ``nn.Linear`` with K outputs, in order of registration.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the message names what there is.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
-    >>> classifier_candidates(model, num_classes=3), list(classifier_candidates(model))
-    ({'2': Linear(in_features=4, out_features=3, bias=True)}, ['0', '2'])
-    """
-    for module in model.modules():
-        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
-            raise ValueError(
-                f"model must not be spread by DataParallel, whose copies run at the same time; got"
-                f" {len(module.device_ids)} devices; use DistributedDataParallel"
-            )
-    modules = dict(unwrapped_modules(model))
-    outputs = "linear layer" if num_classes is None else f"linear layer with {num_classes} outputs"
-    if classifier is None:
-        found: dict[str, nn.Module] = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, nn.Linear) and num_classes in (None, module.out_features)
-        }
-        if not found:
-            layers = [f"{name!r} ({m.out_features})" for name, m in modules.items() if isinstance(m, nn.Linear)]
-            remedy = "name one" if num_classes is None else "name one, or mend num_classes"
-            raise ValueError(
-                f"classifier must be a {outputs}; the model has none;"
-                f" its last linear layers are {', '.join(layers[-4:]) or 'none at all'}; {remedy}"
-            )
-        return found
-    for name, module in modules.items():
-        if module is classifier or name == classifier:
-            weight = getattr(module, "weight", None)
-            fits = isinstance(weight, Tensor) and weight.ndim == 2 and num_classes in (None, len(weight))
-            if not fits:
-                shape = tuple(weight.shape) if isinstance(weight, Tensor) else "none"
-                rows = "K" if num_classes is None else num_classes
-                raise ValueError(f"classifier must have a weight of shape ({rows}, d); {name!r} has {shape}")
-            return {name: module}
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-    given = repr(classifier) if isinstance(classifier, str) else type(classifier).__name__
-    raise ValueError(
-        f"classifier must be a module of the model or its name; got {given};"
-        f" its last linear layers are {', '.join(map(repr, linear[-4:])) or 'none at all'}"
-    )
-
-
-def unwrapped_modules(
-    model: nn.Module, prefix: str = "", seen: set[nn.Module] | None = None
-) -> Iterator[tuple[str, nn.Module]]:
-    """Yield every module once, with its name without the parts that wrappers add."""
-    seen = set() if seen is None else seen
-    wrapped = getattr(model, "_orig_mod", None)  # of torch.compile
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        wrapped = model.module
-    if isinstance(wrapped, nn.Module):
-        yield from unwrapped_modules(wrapped, prefix, seen)
-    elif model not in seen:
-        seen.add(model)
-        yield prefix, model
-        for name, child in model.named_children():
-            yield from unwrapped_modules(child, f"{prefix}.{name}" if prefix else name, seen)
+        raise ArgumentError("call", "must be 0 for the first call, 1 for the second …, or -1 for the last", call)
 
 
 def _leads_to(source: Tensor, target: Tensor) -> bool:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.arguments import check_number
-from lopsided.comparison import Comparison, compare
-from lopsided.counts import class_ranges
-from lopsided.geometry import Geometry
-from lopsided.losses import Loss
+from lopsided.core.arguments import ArgumentError, check_number
+from lopsided.core.comparison import Comparison, compare
+from lopsided.core.counts import class_ranges
+from lopsided.core.geometry import Geometry
+from lopsided.core.losses import Loss
 from lopsided.metrics.moments import Moments, TensorLike
-from lopsided.problem import UFM
+from lopsided.model import UFM
 
 Array = NDArray[np.float64]
 
@@ -168,9 +168,11 @@ def require_every_class(counts: NDArray[Any]) -> None:
     """
     absent = np.flatnonzero(counts == 0)
     if len(absent):
-        raise ValueError(
-            f"counts must be at least 1 in every class for a prediction; got none in {_classes(absent)};"
-            " measure without one"
+        raise ArgumentError(
+            "counts",
+            "must be at least 1 in every class for a prediction",
+            got=f"none in {_classes(absent)}",
+            remedy="measure without one",
         )
 
 
@@ -240,15 +242,15 @@ def effective_decay(
     else:
         geometry = measured
         if weight is not None or bias is not None:
-            raise ValueError("weight must be left out, with bias, where a Geometry is given, which has its own")
+            raise ArgumentError("weight", "must be left out, with bias, where a Geometry is given, which has its own")
         has_bias = has_bias is not False
         squared_features, scatter = float(_squares(geometry)), None
     if not geometry.has_classifier:
-        raise ValueError("weight must be given: the balance is one between classifier and features; got none")
+        raise ArgumentError("weight", "must be given: the balance is one between classifier and features", got="none")
     squared_weight = float(np.sum(geometry.classifier**2))
     if squared_weight == 0 or squared_features == 0:
         found = "a weight of zero" if squared_weight == 0 else "features of zero"
-        raise ValueError(f"weight must have a size, and so must the features, to tell a decay; got {found}")
+        raise ArgumentError("weight", "must have a size, and so must the features, to tell a decay", got=str(found))
     lambda_h = weight_decay * squared_weight / squared_features
     lambda_z = weight_decay * math.sqrt(squared_weight / squared_features)
     mismatch, shares = _balance(geometry, scatter)

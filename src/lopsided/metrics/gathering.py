@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.metrics.moments import Moments, TensorLike, as_tensor
 
 if TYPE_CHECKING:
@@ -98,9 +99,9 @@ def gather(
             samples, classes = as_tensor(features, "features").cpu(), as_tensor(labels, "labels").cpu()
             moments.update(samples, classes)
         except ValueError as error:
-            raise ValueError(
-                f"{source} must hold samples that can be measured, which ends in the batch from sample {done} on:"
-                f" {error}"
+            raise ArgumentError(
+                source,
+                f"must hold samples that can be measured, which ends in the batch from sample {done} on: {error}",
             ) from None
         if head is not None and len(samples):
             logits = samples.double() @ head.T
@@ -158,7 +159,7 @@ def gather_from_model(
     >>> found.moments.dim, found.moments.counts.tolist(), found.weight.shape
     (5, [10, 10, 10], torch.Size([3, 5]))
     """
-    from lopsided.metrics.capture import FeatureCapture  # batches of features do without hooks
+    from lopsided.metrics.capture import FeatureCapture
 
     batches = DataLoader(data, batch_size=_BATCH) if isinstance(data, Dataset) else data
     first_parameter = next(model.parameters(), None)
@@ -170,7 +171,7 @@ def gather_from_model(
             found = _features(model, batches, capture, device)
             first = next(found, None)
             if first is None:
-                raise ValueError("data must hold at least one batch; got none")
+                raise ArgumentError("data", "must hold at least one batch", got="none")
             head = capture.classifier
             weight, bias = (getattr(head, name, None) for name in ("weight", "bias"))
             dim = first[0].shape[1]
@@ -206,8 +207,10 @@ def _outputs(model: nn.Module, batches: Iterable[Any], device: torch.device) -> 
             outputs = getattr(outputs, "logits", outputs)
             if isinstance(outputs, Tensor) and outputs.ndim == 2:
                 return outputs.shape[1]
-            raise ValueError("num_classes must be given where the model does not return (B, K) logits; got none")
-    raise ValueError("data must hold at least one batch; got none")
+            raise ArgumentError(
+                "num_classes", "must be given where the model does not return (B, K) logits", got="none"
+            )
+    raise ArgumentError("data", "must hold at least one batch", got="none")
 
 
 def _run(model: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, Any]:
@@ -218,7 +221,7 @@ def _run(model: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, An
     elif isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[1], model(batch[0].to(device))
     found = f"keys {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
-    raise ValueError(f"data must hold (inputs, labels), or mappings with 'labels'; got {found}")
+    raise ArgumentError("data", "must hold (inputs, labels), or mappings with 'labels'", got=str(found))
 
 
 def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lopsided.geometry import Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
 from lopsided.metrics.moments import Moments, MomentState, TensorLike, empty_moments, merge_moments
 
 #: A last layer: a module with a weight and perhaps a bias, or a function that returns both, the bias perhaps ``None``.
@@ -95,14 +96,16 @@ class MomentMetric(Metric):
     def classifier(self, value: Classifier | None) -> None:
         weight = getattr(value, "weight", None)
         if value is not None and weight is None and (isinstance(value, nn.Module) or not callable(value)):
-            raise ValueError(
-                "classifier must be a module with a weight, such as torch.nn.Linear, or a function that returns weight"
-                f" and bias; got {type(value).__name__}"
+            raise ArgumentError(
+                "classifier",
+                "must be a module with a weight, such as torch.nn.Linear, or a function that returns weight and bias",
+                got=str(type(value).__name__),
             )
         if isinstance(weight, Tensor) and weight.shape != (self.num_classes, self.dim):
-            raise ValueError(
-                f"classifier must have a weight of shape (K, d), {(self.num_classes, self.dim)} here;"
-                f" got {tuple(weight.shape)}"
+            raise ArgumentError(
+                "classifier",
+                f"must have a weight of shape (K, d), {(self.num_classes, self.dim)} here",
+                got=str(tuple(weight.shape)),
             )
         self._classifier = _Shared(value)
 
@@ -175,18 +178,23 @@ class MomentMetric(Metric):
         """
         if isinstance(incoming_state, MomentMetric):
             if incoming_state._shape != self._shape:
-                raise ValueError(
-                    f"incoming_state must be of the same (num_classes, dim, scatter), {self._shape};"
-                    f" got {incoming_state._shape}"
+                raise ArgumentError(
+                    "incoming_state",
+                    f"must be of the same (num_classes, dim, scatter), {self._shape}",
+                    got=str(incoming_state._shape),
                 )
             updates, incoming_state = incoming_state.update_count, incoming_state.metric_state
         else:
             updates = 1
         state = incoming_state.get("moments") if isinstance(incoming_state, dict) else None
         if not isinstance(state, Tensor) or state.shape != self.moments.shape:
-            raise ValueError(
-                "incoming_state must be a metric of lopsided.metrics, or the metric_state of one, with a vector"
-                f" 'moments' of {self.moments.numel()} numbers; got {type(incoming_state).__name__}"
+            raise ArgumentError(
+                "incoming_state",
+                (
+                    "must be a metric of lopsided.metrics, or the metric_state of one, with a vector 'moments'"
+                    f" of {self.moments.numel()} numbers"
+                ),
+                got=str(type(incoming_state).__name__),
             )
         self.moments = _merge_packed(torch.stack([self.moments, state.to(self.moments)]), self._shape)
         self._update_count += updates

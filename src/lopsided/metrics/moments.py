@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lopsided.geometry import Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
 
 #: What may be handed in wherever numbers are expected: a tensor of any device and dtype, or a NumPy array.
 TensorLike: TypeAlias = Tensor | NDArray[np.generic]
@@ -80,7 +81,9 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
         if not finite.all():
             index = int((~finite).int().argmax())
             value = samples[index][~samples[index].isfinite()][0].item()
-            raise ValueError(f"features must be finite; got {value} in sample {index} of the batch; drop or repair it")
+            raise ArgumentError(
+                "features", "must be finite", got=f"{value} in sample {index} of the batch", remedy="drop or repair it"
+            )
 
     classes, position, added = labels.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     before = state.counts[classes]
@@ -98,9 +101,11 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
     squares = torch.einsum("bd,bd->b", from_old, from_new)
     if not math.isfinite(squares.sum().item()):
         index = int(samples.abs().amax(dim=1).argmax())
-        raise ValueError(
-            f"features must be small enough to be squared in float64 (below about 1e150); got"
-            f" {samples[index].abs().max().item():.3g} in sample {index} of the batch; rescale the features"
+        raise ArgumentError(
+            "features",
+            "must be small enough to be squared in float64 (below about 1e150)",
+            got=f"{samples[index].abs().max().item():.3g} in sample {index} of the batch",
+            remedy="rescale the features",
         )
     growth = torch.zeros_like(step[:, 0]).index_add_(0, position, squares)
 
@@ -180,9 +185,11 @@ class Moments:
     ) -> None:
         for name, value in (("num_classes", num_classes), ("dim", dim)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+                raise ArgumentError(name, "must be a whole number of at least 1", value)
         if device is not None and torch.device(device).type == "mps":
-            raise ValueError("device must know float64, which 'mps' does not; got 'mps'; give device='cpu'")
+            raise ArgumentError(
+                "device", "must know float64, which 'mps' does not", got="'mps'", remedy="give device='cpu'"
+            )
         self._state = empty_moments(int(num_classes), int(dim), scatter=scatter, device=device)
 
     @classmethod
@@ -234,27 +241,33 @@ class Moments:
         """
         samples, classes = as_tensor(features, "features"), as_tensor(labels, "labels")
         if samples.ndim != 2 or samples.shape[1] != self.dim:
-            raise ValueError(
-                f"features must have shape (B, d) with d = {self.dim}, one row a sample; got {tuple(samples.shape)}"
+            raise ArgumentError(
+                "features",
+                f"must have shape (B, d) with d = {self.dim}, one row a sample",
+                got=str(tuple(samples.shape)),
             )
         if samples.is_complex():
-            raise ValueError(f"features must be real numbers; got {samples.dtype}")
+            raise ArgumentError("features", "must be real numbers", got=str(samples.dtype))
         if classes.shape != samples.shape[:1]:
-            raise ValueError(
-                f"labels must have shape (B,) with B = {len(samples)}, one class index a sample;"
-                f" got {tuple(classes.shape)}"
+            raise ArgumentError(
+                "labels",
+                f"must have shape (B,) with B = {len(samples)}, one class index a sample",
+                got=str(tuple(classes.shape)),
             )
         if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
-            raise ValueError(f"labels must have an integer dtype; got {classes.dtype}; use labels.long()")
+            raise ArgumentError(
+                "labels", "must have an integer dtype", got=str(classes.dtype), remedy="use labels.long()"
+            )
         if len(samples) == 0:
             return
         classes = classes.to(self.device).to(torch.int64)
         outside = (classes < 0) | (classes >= self.num_classes)
         if outside.any():
             index = int(outside.int().argmax())
-            raise ValueError(
-                f"labels must be class indices from 0 to {self.num_classes - 1};"
-                f" got {int(classes[index])} for sample {index} of the batch"
+            raise ArgumentError(
+                "labels",
+                f"must be class indices from 0 to {self.num_classes - 1}",
+                got=f"{int(classes[index])} for sample {index} of the batch",
             )
         update_moments(self._state, samples.to(self.device), classes)
 
@@ -273,11 +286,15 @@ class Moments:
             does not.
         """
         if not isinstance(other, Moments):
-            raise ValueError(f"other must be Moments; got {type(other).__name__}; of a metric take metric.gathered()")
+            raise ArgumentError(
+                "other", "must be Moments", got=str(type(other).__name__), remedy="of a metric take metric.gathered()"
+            )
         for name in ("num_classes", "dim", "has_scatter"):
             if getattr(other, name) != getattr(self, name):
-                raise ValueError(
-                    f"other must have the same {name} to be merged, {getattr(self, name)}; got {getattr(other, name)}"
+                raise ArgumentError(
+                    "other",
+                    f"must have the same {name} to be merged, {getattr(self, name)}",
+                    got=str(getattr(other, name)),
                 )
         moved = MomentState(*(tensor.to(self.device) for tensor in other.state))
         self._state = merge_moments(self._state, moved)
@@ -308,7 +325,9 @@ class Moments:
         """(d, d) Σ_W: the scatter about the class means, averaged over all N samples; NaN before the first."""
         scatter = self._state.scatter
         if not self.has_scatter:
-            raise ValueError("moments must hold the within-class scatter; got traces only; make Moments(scatter=True)")
+            raise ArgumentError(
+                "moments", "must hold the within-class scatter", got="traces only", remedy="make Moments(scatter=True)"
+            )
         return (scatter + scatter.T) / (2 * self._state.counts.sum())
 
     @property
@@ -367,8 +386,8 @@ def as_tensor(values: TensorLike, name: str) -> Tensor:
         return values.detach()
     array = np.asarray(values)
     if array.dtype.kind not in "biufc":
-        raise ValueError(
-            f"{name} must be a tensor or an array of numbers; got {array.dtype}; convert it to numbers first"
+        raise ArgumentError(
+            name, "must be a tensor or an array of numbers", got=str(array.dtype), remedy="convert it to numbers first"
         )
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
@@ -389,7 +408,7 @@ def _parameter(name: str, values: TensorLike | None, shape: tuple[int, ...]) -> 
     array = _to_numpy(as_tensor(values, name).cpu().to(torch.float64))
     if array.shape != shape:
         rule = "(K, d), one row a class, as in torch.nn.Linear" if len(shape) == 2 else "(K,), one entry a class"
-        raise ValueError(f"{name} must have shape {rule}: {shape} here; got {array.shape}")
+        raise ArgumentError(name, f"must have shape {rule}: {shape} here", got=str(array.shape))
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; got {np.count_nonzero(~np.isfinite(array))} entries that are not")
+        raise ArgumentError(name, "must be finite", got=f"{np.count_nonzero(~np.isfinite(array))} entries that are not")
     return array

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.geometry import Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
 
 Array = NDArray[np.float64]
 
@@ -120,8 +121,10 @@ def nc3_predicted(geometry: Geometry, predicted: Geometry) -> float:
 
 def _in_both(geometry: Geometry, predicted: Geometry) -> NDArray[np.bool_]:
     if geometry.num_classes != predicted.num_classes:
-        raise ValueError(
-            f"predicted must have the classes that were measured, {geometry.num_classes}; got {predicted.num_classes}"
+        raise ArgumentError(
+            "predicted",
+            f"must have the classes that were measured, {geometry.num_classes}",
+            got=str(predicted.num_classes),
         )
     both: NDArray[np.bool_] = (geometry.counts > 0) & (predicted.counts > 0)
     return both

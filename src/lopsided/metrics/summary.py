@@ -5,18 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lopsided.geometry import Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
 from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4, nc4_samples
 from lopsided.metrics.moments import Moments, TensorLike
 from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
-from lopsided.metrics.variability import (
-    cdnv,
-    nc1,
-    nc1_rank_aware,
-    nc1_trace_ratio,
-    nc1_unweighted,
-    nc1_weighted,
-)
+from lopsided.metrics.variability import cdnv, nc1, nc1_rank_aware, nc1_trace_ratio, nc1_unweighted, nc1_weighted
 
 
 def measure(
@@ -80,9 +74,11 @@ def measure(
     (0.005, 0.0, 0.0, 1, [])
     """
     if features is not None and weight is None:
-        raise ValueError("features must come with a weight, since nc4_samples compares with the classifier; got none")
+        raise ArgumentError(
+            "features", "must come with a weight, since nc4_samples compares with the classifier", got="none"
+        )
     if bias is not None and weight is None:
-        raise ValueError("bias must come with a weight, without which no logits are measured; got none")
+        raise ArgumentError("bias", "must come with a weight, without which no logits are measured", got="none")
     geometry = moments.geometry(weight, bias)
     values: dict[str, Any] = {
         "num_classes": moments.num_classes,

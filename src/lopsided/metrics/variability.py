@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.metrics.moments import Moments
 from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bias, unbiased_variances
 
@@ -126,7 +127,7 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None, *, corrected: bool
         If ``rank`` is negative.
     """
     if rank is not None and rank < 0:
-        raise ValueError(f"rank must be at least 0, a number of directions; got {rank!r}")
+        raise ArgumentError("rank", "must be at least 0, a number of directions", rank)
     present = _Present(moments)
     rank = moments.geometry().rank if rank is None else rank
     return present.inverse_quotient(present.uniform, present.frequencies, rank, corrected=corrected)

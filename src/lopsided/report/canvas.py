@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.experiments.files import check_writable, writable_folder, write_atomically
-from lopsided.geometry import Array, Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.files import check_writable, writable_folder, write_atomically
+from lopsided.core.geometry import Array, Geometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,9 +104,9 @@ def figure_path(figure: str | Path) -> Path:
     """
     path = Path(figure)
     if path.suffix.lower().removeprefix(".") not in KINDS:
-        raise ValueError(f"figure must end in .{', .'.join(KINDS)}; got {str(figure)!r}; rename it")
+        raise ArgumentError("figure", f"must end in .{', .'.join(KINDS)}", str(figure), remedy="rename it")
     if path.is_dir():
-        raise ValueError(f"figure must be a file; got the folder {str(figure)!r}; add a file name")
+        raise ArgumentError("figure", "must be a file", got=f"the folder {str(figure)!r}", remedy="add a file name")
     check_writable(path.parent, _IN_A_FOLDER)
     return path
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lopsided.comparison import COLLAPSED_NC1
-from lopsided.experiments.record import Run
-from lopsided.geometry import Array, Geometry
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.comparison import COLLAPSED_NC1
+from lopsided.core.geometry import Array, Geometry
 from lopsided.report import wording
 from lopsided.report.canvas import NAMED, PALETTE, display_order, new_figure, symbols
+from lopsided.runs.record import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
         If no run has a history.
     """
     if not any(run.history for run in runs):
-        raise ValueError("runs must hold a run with a history; got none")
+        raise ArgumentError("runs", "must hold a run with a history", got="none")
     figure = new_figure(12.6, 4.2)
     variability, accuracy, excess = figure.subplots(1, 3)
     for index, run in enumerate(runs):
@@ -111,7 +112,7 @@ def figure_merged(runs: Sequence[Run]) -> Figure:
     """
     sizes = sorted({run.predicted.num_classes for run in runs})
     if len(sizes) != 1:
-        raise ValueError(f"runs must be one or more, over equally many classes; got {sizes or 'none'}")
+        raise ArgumentError("runs", "must be one or more, over equally many classes", got=str(sizes or "none"))
     lines = [(run, which) for run in runs for which in ("predicted", "measured")]
     order = display_order(runs[0].predicted)
     total = len(order)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.experiments.record import Run
-from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import MERGE_ABSOLUTE_TOLERANCE, Array
 from lopsided.report import wording
 from lopsided.report.canvas import draw_matrix, new_figure, symbols
+from lopsided.runs.record import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +129,7 @@ def figure_overview(runs: Sequence[Run]) -> Figure:
         If there are no runs.
     """
     if not runs:
-        raise ValueError("runs must hold at least one run; got none")
+        raise ArgumentError("runs", "must hold at least one run", got="none")
     figure = new_figure(3.9 * len(runs) + 1.0, 8.0)
     all_axes = figure.subplots(2, len(runs), squeeze=False)
     figure.suptitle(_story(runs), fontsize=15)

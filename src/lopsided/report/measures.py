@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.comparison import Comparison
-from lopsided.counts import class_ranges
-from lopsided.geometry import Geometry
+from lopsided.core.comparison import Comparison
+from lopsided.core.counts import class_ranges
+from lopsided.core.geometry import Geometry
 from lopsided.report import wording
 
 #: What each measure is, by its name in :func:`lopsided.metrics.measure`, in the order of the table.

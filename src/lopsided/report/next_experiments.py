@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.experiments.checks import LARGEST_ERROR
-from lopsided.experiments.generalisation import PREDICTORS, class_table, rank_correlation
-from lopsided.experiments.groups import group_label, grouped
-from lopsided.experiments.remedy_table import treatment
-from lopsided.experiments.reproduction import Reproduction
+from lopsided.paper.checks import LARGEST_ERROR
+from lopsided.paper.generalisation import PREDICTORS, class_table, rank_correlation
+from lopsided.paper.groups import group_label, grouped
+from lopsided.paper.remedy_table import treatment
+from lopsided.paper.reproduction import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from lopsided.experiments.checks import Check, all_hold
-from lopsided.experiments.record import Run
+from lopsided.paper.checks import Check, all_hold
 from lopsided.report import wording
 from lopsided.report.tables import CHECK_HEADER, HEADER, check_cells, comparison_rows
+from lopsided.runs.record import Run
 
 _TEMPLATE = "page.html"
 

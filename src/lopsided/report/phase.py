@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.geometry import Array
+from lopsided.core.geometry import Array
 from lopsided.report import wording
 from lopsided.report.canvas import new_figure, symbols
 from lopsided.theory import Axis, PhaseDiagram, Regime

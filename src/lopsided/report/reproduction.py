@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lopsided.comparison import COLLAPSED_NC1
-from lopsided.experiments.checks import LARGEST_ERROR, Check, Table, all_hold
-from lopsided.experiments.files import writable_folder, write_atomically
-from lopsided.experiments.reproduction import Reproduction
-from lopsided.experiments.verdicts import LARGEST_BIAS_ERROR, threshold_ratios
+from lopsided.core.comparison import COLLAPSED_NC1
+from lopsided.core.files import writable_folder, write_atomically
+from lopsided.paper.checks import LARGEST_ERROR, Check, Table, all_hold
+from lopsided.paper.reproduction import Reproduction
+from lopsided.paper.verdicts import LARGEST_BIAS_ERROR, threshold_ratios
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy, to_png
 from lopsided.report.next_experiments import draw_generalisation, draw_groups, draw_remedies
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.counts import class_ranges
-from lopsided.problem import UFM
+from lopsided.core.counts import class_ranges
+from lopsided.model import UFM
 from lopsided.report.canvas import PALETTE, new_figure, symbols
 from lopsided.theory import CriticalDecay, SingularPaths
 

@@ -10,10 +10,10 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.comparison import Discrepancy
-from lopsided.experiments.checks import Check, name_groups
-from lopsided.experiments.record import Run, plain
+from lopsided.core.comparison import Discrepancy
+from lopsided.paper.checks import Check, name_groups
 from lopsided.report import wording
+from lopsided.runs.record import Run, plain
 
 HEADER = ("quantity", "predicted", "measured", "relative error")
 CHECK_HEADER = ("run", "claim", "target", "found", "holds")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.experiments.record import Run
-from lopsided.geometry import Geometry
+from lopsided.core.geometry import Geometry
+from lopsided.runs.record import Run
 
 #: What a quantity of a comparison is called, and its unit (none for cosines).
 QUANTITIES = {

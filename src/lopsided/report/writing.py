@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lopsided.experiments.checks import Check
-from lopsided.experiments.files import writable_folder, write_atomically
-from lopsided.experiments.record import Run
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.files import writable_folder, write_atomically
+from lopsided.paper.checks import Check
 from lopsided.report import wording
 from lopsided.report.canvas import to_png
 from lopsided.report.curves import figure_merged, figure_training
 from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
 from lopsided.report.page import Picture, render_page
+from lopsided.runs.record import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def write_report(
     slugs = [_slug(run.name) for run in runs]
     if len(set(slugs)) < len(slugs):
         names = ", ".join(run.name for run in runs)
-        raise ValueError(f"runs must have names that differ in letters or digits; got {names}")
+        raise ArgumentError("runs", "must have names that differ in letters or digits", got=str(names))
     target = writable_folder(folder)
 
     told = " ".join(f"At {wording.decay(run)} {wording.outcome(run)}." for run in runs)

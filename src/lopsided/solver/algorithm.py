@@ -11,24 +11,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.problem import Problem
+from lopsided.core.solution import Solution
 from lopsided.solver.certificate import Certificate, dual_norm
+from lopsided.solver.expansion import expanded
+from lopsided.solver.methods import coarser_problem, first_guesses, settled
 from lopsided.solver.newton import Spectrum, Step, newton_step
 from lopsided.solver.reduction import Evaluation, Point, ReducedProblem
-from lopsided.solver.solution import Solution
 from lopsided.solver.translation import reduce_problem
 
 #: How well a coarse problem is solved: better than the difference to the finer one.
 COARSE_TOLERANCE = 1e-5
 #: The gap aimed at, as a share of the tolerance: on a problem of so few clusters Newton's last step costs little, and
 #: it makes the geometry sharp.
-POLISH, CHEAP = 1e-3, 200
+POLISHED_SHARE, MOST_CLUSTERS_POLISHED = 1e-3, 200
 #: The smallest relative gap that float64 can show.
 ROUNDING = 64 * float(np.finfo(float).eps)
 #: Products with the Hessian in one Newton step.
 MAX_PRODUCTS = 60
 #: A singular value of A, over the root of the largest count, below which it is tried whether zero will do: a logit.
-TRIFLE = 1e-3
+NEARLY_ZERO_LOGIT = 1e-3
 #: Iterations without progress after which the solver gives up, or gives up polishing: that is, which neither halve the
 #: gap nor, while the tolerance itself is not met, lower the objective.
 PATIENCE = 4
@@ -57,12 +60,12 @@ class Outcome:
     iterations: int
 
 
-def solve(problem: UFM, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
+def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
     """Solve the convex problem over mean logits to a certified gap.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         What to solve.
     tol : float, default 1e-9
         The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims lower.
@@ -108,16 +111,18 @@ def check_settings(tol: float, max_iterations: int) -> None:
         If either breaks its rule.
     """
     if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
-        raise ValueError(f"tol must be a number from 1e-14 (what float64 can certify) to below 1; got {tol!r}")
+        raise ArgumentError("tol", "must be a number from 1e-14 (what float64 can certify) to below 1", tol)
     whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
     if not whole or max_iterations < 1:
-        raise ValueError(f"max_iterations must be a whole number of at least 1; got {max_iterations!r}")
+        raise ArgumentError("max_iterations", "must be a whole number of at least 1", max_iterations)
 
 
-def solution_of(problem: UFM, reduced: ReducedProblem, outcome: Outcome, tol: float, max_iterations: int) -> Solution:
+def solution_of(
+    problem: Problem, reduced: ReducedProblem, outcome: Outcome, tol: float, max_iterations: int
+) -> Solution:
     """An outcome, expanded to the classes."""
     iterate = outcome.iterate
-    return Solution.of(
+    return expanded(
         problem,
         reduced,
         iterate.evaluation.point,
@@ -146,30 +151,32 @@ def optimum_of(
     ValueError
         If the counts and biases are too far apart, at this decay, for float64.
     """
-    polish = POLISH if problem.num_clusters <= CHEAP else 1.0
+    polish = POLISHED_SHARE if problem.num_clusters <= MOST_CLUSTERS_POLISHED else 1.0
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             return _solve_from(problem, cold_start(problem) if start is None else start, polish * tol, max_iterations)
     except problem.backend.decomposition_error:
-        raise ValueError(
-            "lambda_z must be of a size at which float64 can hold the losses of counts and biases this far apart;"
-            f" got {problem.decay!r}; bring it nearer to the decays at which classes merge"
+        raise ArgumentError(
+            "lambda_z",
+            "must be of a size at which float64 can hold the losses of counts and biases this far apart",
+            problem.decay,
+            remedy="bring it nearer to the decays at which classes merge",
         ) from None
 
 
-def complete_threshold(problem: UFM) -> float:
+def complete_threshold(problem: Problem) -> float:
     """‖∇f‖_op at Z = 0 and the best biases for it: the λ_z from which on Z = 0 is the optimum."""
     problem.require_convex("complete_threshold()")
-    reduced = reduce_problem(problem.with_lambda_z(1.0))
-    gradient = reduced.evaluate(reduced.settled(reduced.origin(), accuracy=1e-8)).gradient
+    reduced = reduce_problem(problem.replaced(lambda_z=1.0))
+    gradient = reduced.evaluate(settled(reduced, reduced.origin(), accuracy=1e-8)).gradient
     return dual_norm(reduced, gradient.between, gradient.within)
 
 
 def cold_start(problem: ReducedProblem) -> Point:
     """A point near the optimum: the prolonged optimum of a coarser problem, and of the coarsest one the first guess."""
-    coarser = problem.coarser()
+    coarser = coarser_problem(problem)
     if coarser is None:
-        guesses = problem.first_guesses()
+        guesses = first_guesses(problem)
         return min(guesses, key=lambda guess: _objective(problem, guess)) if len(guesses) > 1 else guesses[0]
     coarse, prolong = coarser
     outcome = _solve_from(coarse, cold_start(coarse), COARSE_TOLERANCE, max_iterations=50)
@@ -231,15 +238,16 @@ def _trimmed(outcome: Outcome) -> Outcome:
 
 def _settled(iterate: Iterate, iterations: int) -> Outcome:
     problem = iterate.evaluation.problem
-    evaluation = problem.evaluate(problem.settled(iterate.evaluation.point, accuracy=1e-6))
-    settled = replace(iterate, evaluation=evaluation)
-    return Outcome(settled, problem.certify(evaluation, iterate.nuclear_norm), iterations)
+    evaluation = problem.evaluate(settled(problem, iterate.evaluation.point, accuracy=1e-6))
+    return Outcome(
+        replace(iterate, evaluation=evaluation), problem.certify(evaluation, iterate.nuclear_norm), iterations
+    )
 
 
 def _without_smallest(iterate: Iterate) -> Iterate | None:
     """The point without its smallest singular value, or smallest part within a cluster; None if that is not small."""
     problem, point, spectrum = iterate.evaluation.problem, iterate.evaluation.point, iterate.spectrum
-    xp, limit = problem.xp, TRIFLE * float(problem.xp.max(problem.root_counts))
+    xp, limit = problem.xp, NEARLY_ZERO_LOGIT * float(problem.xp.max(problem.root_counts))
     inside = xp.where(xp.logical_not(problem.separate) & (point.within > 0), point.within, float("inf"))
     smallest = float(xp.min(inside))
     within, values = point.within, spectrum.values

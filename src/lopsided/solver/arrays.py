@@ -13,7 +13,8 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.counts import is_tensor
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.counts import is_tensor
 
 #: A float64 array of whichever library holds the problem.
 Array = Any
@@ -64,9 +65,11 @@ def backend_on(device: str | None) -> Backend:
         import array_api_compat.torch as torch_namespace
         import torch
     except ImportError:
-        raise ValueError(
-            f"device must be left out where PyTorch is not installed; got {device!r};"
-            " install it with: pip install 'lopsided[measure]'"
+        raise ArgumentError(
+            "device",
+            "must be left out where PyTorch is not installed",
+            device,
+            remedy="install it with: pip install 'lopsided[measure]'",
         ) from None
     try:
         probe = torch.zeros(1, dtype=torch.float64, device=device)
@@ -74,8 +77,8 @@ def backend_on(device: str | None) -> Backend:
         found = probe.device
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device must be one of PyTorch's with float64, such as 'cpu' or 'cuda'; got {device!r} ({reason})"
+        raise ArgumentError(
+            "device", "must be one of PyTorch's with float64, such as 'cpu' or 'cuda'", got=f"{device!r} ({reason})"
         ) from None
     return Backend(torch_namespace, found, torch.linalg.LinAlgError)  # type: ignore[attr-defined, unused-ignore]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lopsided.problem import UFM
+from lopsided.core.problem import Problem
+from lopsided.core.solution import Solution
 from lopsided.solver.algorithm import check_settings, cold_start, optimum_of, solution_of
 from lopsided.solver.arrays import Array
 from lopsided.solver.reduction import Point, ReducedProblem
-from lopsided.solver.solution import Solution
 from lopsided.solver.translation import reduce_problem
 
 
 def solve_path(
-    problem: UFM,
+    problem: Problem,
     decays: Iterable[float],
     *,
     tol: float = 1e-9,
@@ -25,7 +25,7 @@ def solve_path(
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         What to solve; its own ``lambda_z`` plays no part, λ_w and λ_h keep their ratio.
     decays : iterable of float
         The values of ``lambda_z``, in any order.
@@ -52,7 +52,7 @@ def solve_path(
     [9, 5, 4, 0]
     """
     check_settings(tol, max_iterations)
-    problems = [problem.with_lambda_z(decay) for decay in decays]
+    problems = [problem.replaced(lambda_z=decay) for decay in decays]
     solutions: dict[int, Solution] = {}
     trail = Trail()
     for index in sorted(range(len(problems)), key=lambda index: -problems[index].lambda_z):

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from lopsided.solver.arrays import Array, diagonal
+from lopsided.solver.methods import curvature_of
 from lopsided.solver.reduction import Evaluation, Point
 from lopsided.solver.softmax_curvature import damping
 
@@ -72,7 +73,7 @@ def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, ma
     max_products : int
         At most so many products with the Hessian.
     """
-    curvature = evaluation.problem.curvature(evaluation)
+    curvature = curvature_of(evaluation)
     gradient, bias = curvature.eliminated_gradient()
     products = 0
     if spectrum.rank > 0:

@@ -97,24 +97,12 @@ class QuadraticProblem(ReducedProblem):
         gap = max(gap, float(np.finfo(float).eps) * objective)  # rounding alone leaves as much in doubt
         return Certificate(self.decay * objective, self.decay * gap, norm)
 
-    def adapted(self, other: QuadraticProblem, point: Point) -> Point:
-        """The optimum of the same problem at another decay, as a start for this one."""
-        return Point(point.between, self.within, point.bias)
-
     def lost_to_bias(self, point: Point) -> float:
         """The loss is a parabola in the bias."""
         if not self.has_bias:
             return 0.0
         error = self.root_sizes * (point.bias - self.evaluate(point).point.bias)
         return 0.5 * self.decay * self.stiffness * float(error @ error)
-
-    def curvature(self, evaluation: QuadraticEvaluation) -> Curvature:
-        """Second derivative: the same everywhere."""
-        return QuadraticCurvature(evaluation)
-
-    def settled(self, point: Point, accuracy: float = 0.1) -> Point:
-        """The point with the best biases for its logits, whatever the accuracy asked for."""
-        return self.evaluate(point).point
 
     def first_guesses(self) -> list[Point]:
         """The targets, less their projection on s: with an absent or free bias one step from the optimum."""

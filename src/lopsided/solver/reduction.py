@@ -12,7 +12,6 @@ Everything is in units of λ: the objective is divided by λ_z, and the dual con
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,29 +142,9 @@ class ReducedProblem(ABC):
     def certify(self, evaluation: Any, nuclear_norm: float) -> Certificate:
         """Certificate of an evaluated point; ``nuclear_norm`` is ‖A‖_* of the whole matrix."""
 
-    @abstractmethod
-    def curvature(self, evaluation: Any) -> Curvature:
-        """Second derivative at an evaluated point."""
-
-    @abstractmethod
-    def settled(self, point: Point, accuracy: float = 0.1) -> Point:
-        """The point with nearly the best biases for its logits."""
-
-    @abstractmethod
-    def first_guesses(self) -> list[Point]:
-        """Points to start from."""
-
-    @abstractmethod
-    def adapted(self, other: Any, point: Point) -> Point:
-        """The optimum of the same problem at another decay, as a start for this one."""
-
     def lost_to_bias(self, point: Point) -> float:
         """What the objective at a point lies above that of its evaluation, in nats, which may take a better bias."""
         return 0.0
-
-    def coarser(self) -> tuple[ReducedProblem, Callable[[Point], Point]] | None:
-        """A smaller problem of nearly the same optimum, and how to carry its optimum over; None where not needed."""
-        return None
 
 
 __all__ = ["Array", "Curvature", "Evaluation", "Point", "ReducedProblem"]

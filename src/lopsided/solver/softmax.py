@@ -6,18 +6,16 @@ class): the small numbers that matter late in training, 1 − p_own, are then su
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.losses import ClassTerms
-from lopsided.solver import softmax_curvature, softmax_start
+from lopsided.core.losses import ClassTerms
 from lopsided.solver.arrays import NUMPY, Array, Backend, diagonal
 from lopsided.solver.certificate import Certificate, dual_norm
-from lopsided.solver.reduction import Curvature, Evaluation, Point, ReducedProblem
+from lopsided.solver.reduction import Evaluation, Point, ReducedProblem
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,30 +161,6 @@ class SoftmaxProblem(ReducedProblem):
         objective = evaluation.loss + evaluation.bias_penalty + nuclear_norm
         gap = max(gap, float(np.finfo(float).eps) * objective)  # rounding alone leaves as much in doubt
         return Certificate(self.decay * objective, self.decay * gap, norm)
-
-    def curvature(self, evaluation: SoftmaxEvaluation) -> Curvature:
-        """Second derivative at an evaluated point."""
-        return softmax_curvature.SoftmaxCurvature(evaluation)
-
-    def settled(self, point: Point, accuracy: float = 0.1) -> Point:
-        """The point with nearly the best biases for its logits."""
-        return softmax_curvature.settle_bias(self, point, accuracy)
-
-    def first_guesses(self) -> list[Point]:
-        """Points to start from."""
-        return [self.settled(guess) for guess in softmax_start.first_guesses(self)]
-
-    def adapted(self, other: SoftmaxProblem, point: Point) -> Point:
-        """The optimum of the same problem at another decay, as a start for this one."""
-        return softmax_start.prolong(self, other, np.arange(self.num_clusters), point)
-
-    def coarser(self) -> tuple[SoftmaxProblem, Callable[[Point], Point]] | None:
-        """A problem over fewer clusters, and how to carry its optimum over."""
-        found = softmax_start.coarsen(self)
-        if found is None:
-            return None
-        coarse, groups = found
-        return coarse, lambda point: softmax_start.prolong(self, coarse, groups, point)
 
 
 def _divergence(mixed: Array, evaluation: SoftmaxEvaluation) -> Array:

@@ -10,15 +10,12 @@ alone, and the biases share one J × J system.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lopsided.solver.arrays import Array, diagonal
 from lopsided.solver.reduction import Curvature, Point
-
-if TYPE_CHECKING:
-    from lopsided.solver.softmax import SoftmaxEvaluation, SoftmaxProblem
+from lopsided.solver.softmax import SoftmaxEvaluation, SoftmaxProblem
 
 
 def damping(length: float) -> float:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lopsided.solver.arrays import diagonal
 from lopsided.solver.reduction import Point
-
-if TYPE_CHECKING:
-    from lopsided.solver.softmax import SoftmaxProblem
+from lopsided.solver.softmax import SoftmaxProblem
 
 #: Below this many clusters a problem is solved from the closed-form guess; above, from the optimum of a coarser one.
 SMALL = 24

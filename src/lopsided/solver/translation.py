@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.counts import is_tensor
-from lopsided.losses import ClassTerms, SquaredError
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.counts import is_tensor
+from lopsided.core.losses import ClassTerms, SquaredError
+from lopsided.core.problem import Problem
 from lopsided.solver.arrays import NUMPY, Array, Backend, backend_of, backend_on
 from lopsided.solver.certificate import Certificate
 from lopsided.solver.quadratic import QuadraticProblem
@@ -17,7 +18,7 @@ from lopsided.solver.reduction import Point, ReducedProblem
 from lopsided.solver.softmax import SoftmaxProblem
 
 
-def reduce_problem(problem: UFM, device: str | None = None) -> ReducedProblem:
+def reduce_problem(problem: Problem, device: str | None = None) -> ReducedProblem:
     """The problem over clusters, on a device of PyTorch or (None) where the counts were given.
 
     Raises
@@ -32,7 +33,7 @@ def reduce_problem(problem: UFM, device: str | None = None) -> ReducedProblem:
 
 
 def _over(
-    problem: UFM,
+    problem: Problem,
     counts: NDArray[np.float64],
     sizes: NDArray[np.float64],
     terms: ClassTerms,
@@ -44,12 +45,12 @@ def _over(
     return SoftmaxProblem(counts, sizes, terms, problem.lambda_z, bias_decay, backend)
 
 
-def certify_logits(problem: UFM, mean_logits: ArrayLike, bias: ArrayLike | None = None) -> Certificate:
+def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | None = None) -> Certificate:
     """Objective and duality gap of any mean logits, wherever they come from: another solver, or a trained network.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         The problem they are to solve.
     mean_logits : (K, K) array_like or tensor
         Row ``k`` is the mean prediction of class ``k``, without the bias. A tensor is judged on its own device.
@@ -78,12 +79,12 @@ def certify_logits(problem: UFM, mean_logits: ArrayLike, bias: ArrayLike | None 
     biases = _float64(backend, np.zeros(classes) if bias is None else bias)
     for name, value, shape in (("mean_logits", logits, (classes, classes)), ("bias", biases, (classes,))):
         if tuple(value.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}, the problem's classes; got {tuple(value.shape)}")
+            raise ArgumentError(name, f"must have shape {shape}, the problem's classes", got=str(tuple(value.shape)))
         host = backend.host(value)
         if not np.isfinite(host).all():
-            raise ValueError(f"{name} must be finite; got {host[~np.isfinite(host)][0]}")
+            raise ArgumentError(name, "must be finite", got=str(host[~np.isfinite(host)][0]))
     if not problem.bias and bool(backend.xp.any(biases != 0)):
-        raise ValueError("bias must be left out or zero: the problem has bias=False")
+        raise ArgumentError("bias", "must be left out or zero: the problem has bias=False")
     counts = problem.counts.astype(np.float64)
     each = _over(problem, counts, np.ones(classes), problem.loss.terms(problem.counts), backend)
     between = each.root_counts[:, None] * logits

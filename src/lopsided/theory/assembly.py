@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.geometry import Geometry
-from lopsided.losses import CrossEntropy
-from lopsided.problem import UFM
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 
 Array = NDArray[np.float64]
 
 
-def require_cross_entropy(problem: UFM) -> None:
+def require_cross_entropy(problem: Problem) -> None:
     """Refuse a problem whose loss is not plain cross-entropy, or whose features end in a ReLU.
 
     Raises
@@ -22,27 +21,12 @@ def require_cross_entropy(problem: UFM) -> None:
     ValueError
         If ``problem.loss`` is anything but ``CrossEntropy()``, or ``problem.features`` anything but ``"any"``.
     """
-    require_plain_loss(problem)
+    problem.require_plain_loss()
     problem.require_convex("this closed form")
 
 
-def require_plain_loss(problem: UFM) -> None:
-    """Refuse a problem whose loss is not plain cross-entropy, whatever its features.
-
-    Raises
-    ------
-    ValueError
-        If ``problem.loss`` is anything but ``CrossEntropy()``.
-    """
-    if problem.loss != CrossEntropy():
-        raise ValueError(
-            f"problem must have the loss CrossEntropy(), for which this closed form holds; got {problem.loss!r};"
-            " use solve()"
-        )
-
-
 def geometry_of_logits(
-    problem: UFM,
+    problem: Problem,
     mean_logits: Array,
     bias: Array | None,
     *,
@@ -57,7 +41,7 @@ def geometry_of_logits(
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Counts and decays are read.
     mean_logits : (K, K) array
         Row ``k`` is the mean prediction of class ``k`` without the bias.
@@ -80,7 +64,7 @@ def geometry_of_logits(
     return Geometry.from_factors(problem.counts, factors, bias, rank=rank, merged=merged)
 
 
-def merged_clusters(problem: UFM, collapsed: NDArray[np.bool_]) -> list[list[int]]:
+def merged_clusters(problem: Problem, collapsed: NDArray[np.bool_]) -> list[list[int]]:
     """The classes of the clusters that collapse, ordered by their first class."""
     groups = zip(problem.clusters.classes, collapsed, strict=True)
     return sorted(group for group, lost in groups if lost and len(group) > 1)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits, require_cross_entropy
 from lopsided.theory.seli import seli_polar_factor
 from lopsided.theory.thresholds import thresholds
@@ -38,7 +39,7 @@ class CollapseSizes:
     complete: float
 
 
-def collapse_sizes(problem: UFM) -> CollapseSizes:
+def collapse_sizes(problem: Problem) -> CollapseSizes:
     r"""The N at which classes merge when data grow at fixed proportions and fixed λ_z, λ_b.
 
     Thresholds of λ_z scale as N^{-1/2}, so :math:`N_\text{collapse}=N(\lambda_\text{threshold}/\lambda_z)^2`: more data
@@ -46,7 +47,7 @@ def collapse_sizes(problem: UFM) -> CollapseSizes:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With plain cross-entropy.
 
     Returns
@@ -73,7 +74,7 @@ def collapse_sizes(problem: UFM) -> CollapseSizes:
     )
 
 
-def small_decay_optimum(problem: UFM) -> Geometry:
+def small_decay_optimum(problem: Problem) -> Geometry:
     r"""The optimum for λ_z → 0 up to terms of order 1/log(1/ε), ε = λ_z √N.
 
     With M the polar factor of :func:`lopsided.theory.seli_limit`, negative off the diagonal,
@@ -86,7 +87,7 @@ def small_decay_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With plain cross-entropy.
 
     Returns
@@ -121,9 +122,11 @@ def small_decay_optimum(problem: UFM) -> Geometry:
     np.fill_diagonal(shares, 1.0)
     largest = float(shares[~np.eye(classes, dtype=bool)].max())
     if largest >= 1:
-        raise ValueError(
-            f"lambda_z must be small, below {problem.lambda_z / largest:.3g} for these counts;"
-            f" got {problem.lambda_z:g}; use solve()"
+        raise ArgumentError(
+            "lambda_z",
+            f"must be small, below {problem.lambda_z / largest:.3g} for these counts",
+            got=f"{problem.lambda_z:g}",
+            remedy="use solve()",
         )
     logits = np.log(shares)
     logits -= logits.mean(axis=1, keepdims=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits, require_cross_entropy
 
 
-def balanced_optimum(problem: UFM) -> Geometry:
+def balanced_optimum(problem: Problem) -> Geometry:
     r"""The optimum for K classes of n samples each, in every bias mode.
 
     .. math:: Z=\alpha\,(I-\tfrac1K\mathbf 1\mathbf 1^\top),\qquad
@@ -18,7 +19,7 @@ def balanced_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With equal counts and plain cross-entropy.
 
     Returns
@@ -51,8 +52,11 @@ def balanced_optimum(problem: UFM) -> Geometry:
     clusters = problem.clusters
     if clusters.num_clusters > 1:
         smallest, largest = clusters.counts.min(), clusters.counts.max()
-        raise ValueError(
-            f"problem must have equal counts; got counts from {smallest:.0f} to {largest:.0f}; use solve()"
+        raise ArgumentError(
+            "problem",
+            "must have equal counts",
+            got=f"counts from {smallest:.0f} to {largest:.0f}",
+            remedy="use solve()",
         )
     classes = problem.num_classes
     missing = problem.lambda_z * float(np.sqrt(clusters.counts[0]))

@@ -39,9 +39,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
-from lopsided.solver import solve_path
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
+from lopsided.solver import solve, solve_path
 from lopsided.theory.assembly import require_cross_entropy
 from lopsided.theory.thresholds import thresholds
 
@@ -57,7 +58,7 @@ class NearCollapse:
 
     Attributes
     ----------
-    problem : UFM
+    problem : Problem
         Whose ``lambda_z`` plays no part.
     pairs : (P, 2) array of int
         The classes compared.
@@ -73,7 +74,7 @@ class NearCollapse:
         :math:`\sqrt{\bar n}/N`, the decay at which the classes of a pair would merge had they their mean count each.
     """
 
-    problem: UFM
+    problem: Problem
     pairs: NDArray[np.int64]
     decays: Array
     cosine_means: Array
@@ -106,7 +107,7 @@ class NearCollapse:
             If the tolerance breaks its rule.
         """
         if not 0 < tolerance < 2:
-            raise ValueError(f"tolerance must lie above 0 and below 2, the largest distance; got {tolerance!r}")
+            raise ArgumentError("tolerance", "must lie above 0 and below 2, the largest distance", tolerance)
         complete = thresholds(self.problem).complete
         return np.array([self._merged_from(index, tolerance, complete) for index in range(len(self.pairs))])
 
@@ -120,9 +121,14 @@ class NearCollapse:
                 return complete
             if self.decays[-1] < complete:
                 first, second = self.pairs[index]
-                raise ValueError(
-                    f"tolerance must be reached within the decays; got {tolerance!r}, and classes {first} and {second}"
-                    f" are still further apart at {self.decays[-1]:g}; add decays up to {complete:g}"
+                raise ArgumentError(
+                    "tolerance",
+                    "must be reached within the decays",
+                    got=(
+                        f"{tolerance!r}, and classes {first} and {second} are still further apart at"
+                        f" {self.decays[-1]:g}"
+                    ),
+                    remedy=f"add decays up to {complete:g}",
                 )
             return complete
 
@@ -165,12 +171,14 @@ class NearCollapseRate:
     threshold: float
 
 
-def near_collapse(problem: UFM, decays: Iterable[float], pairs: Sequence[Sequence[int]] | None = None) -> NearCollapse:
+def near_collapse(
+    problem: Problem, decays: Iterable[float], pairs: Sequence[Sequence[int]] | None = None
+) -> NearCollapse:
     """How close classes of nearly equal counts come, as functions of the decay.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Any counts and bias mode; its ``lambda_z`` plays no part.
     decays : iterable of float
         Values of λ_z.
@@ -200,7 +208,7 @@ def near_collapse(problem: UFM, decays: Iterable[float], pairs: Sequence[Sequenc
     """
     values = np.unique(np.asarray(list(decays), dtype=np.float64))
     if len(values) == 0:
-        raise ValueError("decays must hold at least one value of lambda_z; got none")
+        raise ArgumentError("decays", "must hold at least one value of lambda_z", got="none")
     chosen = _neighbours(problem) if pairs is None else _checked_pairs(problem, pairs)
     counts = problem.counts.astype(np.float64)
     middle = np.array([_tie(problem, first, second)[0] for first, second in chosen])
@@ -213,12 +221,12 @@ def near_collapse(problem: UFM, decays: Iterable[float], pairs: Sequence[Sequenc
     )
 
 
-def near_collapse_rate(problem: UFM, pair: Sequence[int]) -> NearCollapseRate:
+def near_collapse_rate(problem: Problem, pair: Sequence[int]) -> NearCollapseRate:
     r"""How fast two classes approach each other as their counts do, above the decay at which equal ones coincide.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         At its ``lambda_z``; with plain cross-entropy.
     pair : pair of int
         Two classes. They and all classes of their counts are tied at the mean count.
@@ -256,13 +264,14 @@ def near_collapse_rate(problem: UFM, pair: Sequence[int]) -> NearCollapseRate:
     middle, factor, counts = _tie(problem, int(first), int(second))
     threshold = float(np.sqrt(middle) / problem.num_samples)
     if problem.lambda_z < threshold:
-        raise ValueError(
-            f"lambda_z must be at least {threshold:.10g}, above which classes {first} and {second} approach each other;"
-            f" got {problem.lambda_z:g}"
+        raise ArgumentError(
+            "lambda_z",
+            f"must be at least {threshold:.10g}, above which classes {first} and {second} approach each other",
+            got=f"{problem.lambda_z:g}",
         )
     # a fractional mean count is whole after scaling counts by c and the decay by 1/√c, which changes nothing
-    tied = UFM(counts, problem.lambda_z / np.sqrt(factor), lambda_b=problem.lambda_b, bias=problem.bias)
-    solution = tied.solve(tol=_TOLERANCE)
+    tied = Problem(counts, problem.lambda_z / np.sqrt(factor), lambda_b=problem.lambda_b, bias=problem.bias)
+    solution = solve(tied, tol=_TOLERANCE)
     geometry = solution.geometry
     own_mean, own_row = geometry.class_means[first], geometry.classifier[first]
     if geometry.rank == 0 or not own_mean.any():
@@ -275,7 +284,7 @@ def near_collapse_rate(problem: UFM, pair: Sequence[int]) -> NearCollapseRate:
     )
 
 
-def _first_order(tied: UFM, geometry: Geometry, probabilities: Array, index: int) -> tuple[Array, Array]:
+def _first_order(tied: Problem, geometry: Geometry, probabilities: Array, index: int) -> tuple[Array, Array]:
     """Δh and Δw over δ: the linear system in the docstring of this module."""
     means, classifier = geometry.class_means, geometry.classifier
     samples, identity = float(tied.num_samples), np.eye(means.shape[1])
@@ -294,7 +303,7 @@ def _first_order(tied: UFM, geometry: Geometry, probabilities: Array, index: int
     return step_mean, for_means @ step_mean
 
 
-def _tie(problem: UFM, first: int, second: int) -> tuple[float, int, NDArray[np.int64]]:
+def _tie(problem: Problem, first: int, second: int) -> tuple[float, int, NDArray[np.int64]]:
     """The mean count of two clusters, by how much to scale counts to make it whole, and all counts so tied."""
     clusters = problem.clusters
     one, other = int(clusters.labels[first]), int(clusters.labels[second])
@@ -306,28 +315,30 @@ def _tie(problem: UFM, first: int, second: int) -> tuple[float, int, NDArray[np.
     return total / factor, factor, counts
 
 
-def _neighbours(problem: UFM) -> NDArray[np.int64]:
+def _neighbours(problem: Problem) -> NDArray[np.int64]:
     clusters = problem.clusters
     if clusters.num_clusters < 2:
-        raise ValueError("pairs must be given where all classes are alike: no neighbouring counts; got none")
+        raise ArgumentError("pairs", "must be given where all classes are alike: no neighbouring counts", got="none")
     order = np.argsort(-clusters.counts, kind="stable")
     first = np.array([clusters.classes[cluster][0] for cluster in order])
     return np.stack([first[:-1], first[1:]], axis=1)
 
 
-def _checked_pairs(problem: UFM, pairs: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def _checked_pairs(problem: Problem, pairs: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     values = np.asarray(pairs)
     if values.ndim != 2 or values.shape[1] != 2 or len(values) == 0 or values.dtype.kind not in "iu":
-        raise ValueError(f"pairs must be one or more pairs of class numbers; got {pairs!r}")
+        raise ArgumentError("pairs", "must be one or more pairs of class numbers", pairs)
     for first, second in values.tolist():
         if not (0 <= first < problem.num_classes and 0 <= second < problem.num_classes and first != second):
-            raise ValueError(
-                f"pairs must name two different classes from 0 to {problem.num_classes - 1}; got {(first, second)}"
+            raise ArgumentError(
+                "pairs",
+                f"must name two different classes from 0 to {problem.num_classes - 1}",
+                got=str((first, second)),
             )
     return values.astype(np.int64)
 
 
-def _compare(problem: UFM, decays: Sequence[float], pairs: NDArray[np.int64]) -> dict[str, Array]:
+def _compare(problem: Problem, decays: Sequence[float], pairs: NDArray[np.int64]) -> dict[str, Array]:
     result = {
         name: np.full((len(decays), len(pairs)), np.nan)
         for name in ("cosine_means", "distance_means", "cosine_classifier", "distance_classifier")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize, root
 
-from lopsided.arguments import check_number
+from lopsided.core.arguments import ArgumentError, check_number
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def minority_collapse_ratio(
     """
     for name, value, least in (("majority_classes", majority_classes, 1), ("minority_classes", minority_classes, 2)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+            raise ArgumentError(name, f"must be a whole number of at least {least}", value)
     for name, energy in (("feature_energy", feature_energy), ("classifier_energy", classifier_energy)):
         check_number(name, energy, above=0)
     classes = majority_classes + minority_classes

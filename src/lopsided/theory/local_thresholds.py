@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.losses import CrossEntropy
-from lopsided.problem import UFM
+from lopsided.core.losses import CrossEntropy
+from lopsided.core.problem import Problem
+from lopsided.solver.stationary import complete_norm, stationary_point
 from lopsided.theory.relu import relu_complete_threshold
-from lopsided.theory.stationary import complete_norm, stationary_point
 
 Array = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ ACCURACY, STARTS = 1e-3, 3
 SMALLEST_SHARE = 1e-4
 
 
-def local_thresholds(problem: UFM) -> tuple[Array, float, str]:
+def local_thresholds(problem: Problem) -> tuple[Array, float, str]:
     """Thresholds within the clusters and of complete collapse, and how they were found; "" where in closed form."""
     clusters = problem.clusters
     plain = problem.loss == CrossEntropy()
@@ -35,7 +35,7 @@ def local_thresholds(problem: UFM) -> tuple[Array, float, str]:
         members = set(clusters.classes[cluster])
 
         def together(decay: float, members: set[int] = members) -> bool:
-            geometry = stationary_point(problem.with_lambda_z(decay), starts=STARTS).geometry
+            geometry = stationary_point(problem.replaced(lambda_z=decay), starts=STARTS).geometry
             return geometry.rank == 0 or any(members <= set(group) for group in geometry.merged)
 
         within[cluster] = _first_true(together, complete)
@@ -43,12 +43,12 @@ def local_thresholds(problem: UFM) -> tuple[Array, float, str]:
     return within, complete, note
 
 
-def _complete(problem: UFM) -> float:
+def _complete(problem: Problem) -> float:
     """Where Z = 0 becomes the best stationary point: where it becomes a local minimum, or later."""
     local = complete_norm(problem)
 
     def nothing(decay: float) -> bool:
-        return stationary_point(problem.with_lambda_z(decay), starts=STARTS).geometry.rank == 0
+        return stationary_point(problem.replaced(lambda_z=decay), starts=STARTS).geometry.rank == 0
 
     return local if nothing((1 + ACCURACY) * local) else _first_true(nothing, local)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.problem import Problem
 from lopsided.solver import optimum_of, reduce_problem
 from lopsided.theory.thresholds import Array, thresholds
 
@@ -48,7 +49,7 @@ class CriticalDecay:
 
 
 def critical_path(
-    problem: UFM, smallest_share: float = 1e-4, progress: Callable[[int, int], None] | None = None
+    problem: Problem, smallest_share: float = 1e-4, progress: Callable[[int, int], None] | None = None
 ) -> list[CriticalDecay]:
     r"""All decays at which the rank of the mean logits drops, the largest first.
 
@@ -60,7 +61,7 @@ def critical_path(
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Its ``lambda_z`` plays no part.
     smallest_share : float, default 1e-4
         Where the search ends, as a share of the decay of complete collapse; what drops further down is left out.
@@ -90,7 +91,7 @@ def critical_path(
     """
     problem.require_convex("critical_path()")
     if not 0 < smallest_share < 1:
-        raise ValueError(f"smallest_share must lie between 0 and 1; got {smallest_share!r}")
+        raise ArgumentError("smallest_share", "must lie between 0 and 1", smallest_share)
     clusters = problem.clusters
     known = thresholds(problem)
     complete, within = known.complete, known.within
@@ -134,7 +135,7 @@ def _collect(drops: list[tuple[float, int, list[int]]]) -> list[CriticalDecay]:
 class _Between:
     """Singular values and dual slacks of the part between clusters, for any decay, each solved once."""
 
-    def __init__(self, problem: UFM) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.known: dict[float, Array] = {}
         self.decays: list[float] = []  # of ``known``, ascending
@@ -202,7 +203,7 @@ class _Between:
         return guess, doubt
 
     def _solve(self, decay: float) -> Array:
-        reduced = reduce_problem(self.problem.with_lambda_z(decay))
+        reduced = reduce_problem(self.problem.replaced(lambda_z=decay))
         outcome = optimum_of(reduced, tol=1e-11)
         if outcome.certificate.gap > CERTIFIED * max(1.0, outcome.certificate.objective):
             raise ArithmeticError(f"the optimum at lambda_z = {decay!r} could not be certified; narrow the search")

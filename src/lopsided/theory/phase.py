@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.losses import CrossEntropy, Loss
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.losses import CrossEntropy, Loss
+from lopsided.core.problem import Problem
 from lopsided.theory.boundaries import BOUNDARIES, Regime, regimes_of, two_cluster_boundaries
 from lopsided.theory.bracketing import roots_in_brackets
 from lopsided.theory.phase_axes import Axis, checked_fixed, grid, quantities
@@ -90,7 +91,7 @@ class PhaseDiagram:
         result: Array = np.log(at["lambda_z"]) - np.log([getattr(found, name) for name in BOUNDARIES])
         return result
 
-    def problem(self, row: int, column: int) -> UFM:
+    def problem(self, row: int, column: int) -> Problem:
         """The problem at a point of the grid, with the classes of A before those of B.
 
         Raises
@@ -101,7 +102,7 @@ class PhaseDiagram:
         at = self._at(row, column)
         counts = np.repeat([float(at["n_a"]), float(at["n_b"])], [int(at["m_a"]), int(at["m_b"])])
         loss = CrossEntropy(logit_adjustment=self.logit_adjustment)
-        return UFM(counts, float(at["lambda_z"]), lambda_b=self.lambda_b, bias=self.bias, loss=loss)
+        return Problem(counts, float(at["lambda_z"]), lambda_b=self.lambda_b, bias=self.bias, loss=loss)
 
     def merged(self, row: int, column: int) -> list[list[int]]:
         """The classes that coincide at a point of the grid, as in ``Geometry.merged``; those of A come first."""
@@ -298,7 +299,7 @@ def phase_diagram(
     """
     given = {"lambda_z": lambda_z, "m_a": m_a, "n_a": n_a, "m_b": m_b, "n_b": n_b, "ratio": ratio}
     fixed = checked_fixed(x, y, given)
-    UFM("1x2", 1.0, lambda_b=lambda_b, bias=bias)  # refuses a wrong bias in the words used everywhere
+    Problem("1x2", 1.0, lambda_b=lambda_b, bias=bias)  # refuses a wrong bias in the words used everywhere
     adjustment = _adjustment(loss)
     at = grid(x, y, fixed)
     shape = at["lambda_z"].shape
@@ -332,12 +333,16 @@ def _adjustment(loss: Loss | None) -> float:
     if loss is None:
         return 0.0
     if not isinstance(loss, CrossEntropy):
-        raise ValueError(f"loss must be cross-entropy in a phase diagram; got {loss.name}; use thresholds or path")
+        raise ArgumentError(
+            "loss", "must be cross-entropy in a phase diagram", got=str(loss.name), remedy="use thresholds or path"
+        )
     plain = CrossEntropy()
     for name in ("weights", "reduction", "label_smoothing", "margins", "scales", "scale_by"):
         if getattr(loss, name) != getattr(plain, name):
-            raise ValueError(
-                f"{name} must be left out of a phase diagram, whose boundaries are known without; got"
-                f" {getattr(loss, name)!r}; state one problem, and ask for its critical path"
+            raise ArgumentError(
+                name,
+                "must be left out of a phase diagram, whose boundaries are known without",
+                getattr(loss, name),
+                remedy="state one problem, and ask for its critical path",
             )
     return float(loss.logit_adjustment)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lopsided.counts import LARGEST_COUNT, MOST_CLASSES
-from lopsided.problem import LARGEST_DECAY, SMALLEST_DECAY
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.counts import LARGEST_COUNT, MOST_CLASSES
+from lopsided.core.problem import LARGEST_DECAY, SMALLEST_DECAY
 
 Array = NDArray[np.float64]
 
@@ -66,15 +67,17 @@ class Axis:
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
-            raise ValueError(f"axis must vary one of: {', '.join(NAMES)}; got {self.name!r}")
+            raise ArgumentError("axis", f"must vary one of: {', '.join(NAMES)}", self.name)
         for value in (self.start, self.stop):
             low, high = _LIMITS[self.name]
             if not low <= value <= high:  # not a number is refused too
-                raise ValueError(f"axis must keep {self.name} between {low:g} and {high:g}; got {value!r}")
+                raise ArgumentError("axis", f"must keep {self.name} between {low:g} and {high:g}", value)
         if self.start >= self.stop:
-            raise ValueError(f"axis must run upwards, from START to a larger STOP; got {self.start!r} to {self.stop!r}")
+            raise ArgumentError(
+                "axis", "must run upwards, from START to a larger STOP", got=f"{self.start!r} to {self.stop!r}"
+            )
         if not isinstance(self.points, int) or not 2 <= self.points <= MOST_POINTS:
-            raise ValueError(f"axis must have a whole number of points from 2 to {MOST_POINTS}; got {self.points!r}")
+            raise ArgumentError("axis", f"must have a whole number of points from 2 to {MOST_POINTS}", self.points)
 
     @classmethod
     def parse(cls, text: str, *, log: bool = False, argument: str = "axis") -> Axis:
@@ -106,13 +109,13 @@ class Axis:
             start, stop = float(parts[1]), float(parts[2])
             points = int(parts[3]) if len(parts) == 4 else POINTS
         except ValueError:
-            raise ValueError(
-                f"{argument} must be NAME:START:STOP or NAME:START:STOP:POINTS, such as ratio:1:20:40; got {text!r}"
+            raise ArgumentError(
+                argument, "must be NAME:START:STOP or NAME:START:STOP:POINTS, such as ratio:1:20:40", text
             ) from None
         name = parts[0].replace("-", "_")
         if name not in NAMES:
             known = ", ".join(NAMES).replace("_", "-")
-            raise ValueError(f"{argument} must vary one of: {known}; got {parts[0]!r}")
+            raise ArgumentError(argument, f"must vary one of: {known}", parts[0])
         try:
             return cls(name, start, stop, points, log)
         except ValueError as error:
@@ -129,9 +132,9 @@ class Axis:
         """
         low, high = _LIMITS[name]
         if not isinstance(value, (int, float, np.number)) or not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
+            raise ArgumentError(name, f"must be a number between {low:g} and {high:g}", value)
         if name in (*COUNTS, *CLASS_NUMBERS) and value != round(value):
-            raise ValueError(f"{name} must be a whole number; got {value!r}; vary the ratio for what lies between")
+            raise ArgumentError(name, "must be a whole number", value, remedy="vary the ratio for what lies between")
         return float(value)
 
     @property
@@ -173,27 +176,29 @@ def checked_fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> di
     """
     axes = [axis.name for axis in (x, y) if axis is not None]
     if len(set(axes)) < len(axes):
-        raise ValueError(f"y must vary another quantity than x; got {axes[0]} twice; leave y out for a section")
+        raise ArgumentError(
+            "y", "must vary another quantity than x", got=f"{axes[0]} twice", remedy="leave y out for a section"
+        )
     fixed: dict[str, float] = {}
     for name, value in given.items():
         if value is None:
             continue
         if name in axes:
-            raise ValueError(f"{name} must be left out where it is an axis; got {value!r}")
+            raise ArgumentError(name, "must be left out where it is an axis", value)
         fixed[name] = Axis.checked(name, value)
     known = {*axes, *fixed}
     for name in ("lambda_z", *CLASS_NUMBERS):
         if name not in known:
-            raise ValueError(f"{name} must be given, as a number or as an axis; got neither")
+            raise ArgumentError(name, "must be given, as a number or as an axis", got="neither")
     sizes = [name for name in (*COUNTS, "ratio") if name in known]
     if len(sizes) > 2:
         name = next(name for name in reversed(sizes) if name in fixed)
-        raise ValueError(
-            f"{name} must be left out: {' and '.join(n for n in sizes if n != name)} determine it; got all"
+        raise ArgumentError(
+            name, f"must be left out: {' and '.join(n for n in sizes if n != name)} determine it", got="all"
         )
     if len(sizes) < 2:
         missing = next(name for name in ("n_b", "n_a") if name not in known)
-        raise ValueError(f"{missing} must be given: two of n_a, n_b and ratio are needed; got {sizes or 'none'}")
+        raise ArgumentError(missing, "must be given: two of n_a, n_b and ratio are needed", got=str(sizes or "none"))
     return fixed
 
 

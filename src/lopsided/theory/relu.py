@@ -7,35 +7,20 @@ problem is convex in the mean logits, and a point is optimal exactly where this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import wrightomega
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
-from lopsided.theory.assembly import require_plain_loss
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
+from lopsided.solver.orthant import Bracket, orthant_norm
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Bracket:
-    """A number known from both sides.
-
-    Attributes
-    ----------
-    lower, upper : float
-        The number lies between them; equal up to rounding where it is known exactly.
-    """
-
-    lower: float
-    upper: float
-
-
-def relu_optimum(problem: UFM) -> Geometry:
+def relu_optimum(problem: Problem) -> Geometry:
     r"""The optimum with H ≥ 0 and no bias, for feature dimension d ≥ K: orthogonal class means.
 
     With :math:`a_k=\log\bigl(\frac{\sqrt{K(K-1)n_k}}{N\lambda_z}-(K-1)\bigr)` where that is positive and 0 otherwise,
@@ -44,7 +29,7 @@ def relu_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With ``bias=False`` and plain cross-entropy; whatever its ``features``, they are taken to be ReLU features.
 
     Returns
@@ -72,11 +57,13 @@ def relu_optimum(problem: UFM) -> Geometry:
     >>> float(geometry.cosines_means[0, 5])
     0.0
     """
-    require_plain_loss(problem)
+    problem.require_plain_loss()
     if problem.bias:
-        raise ValueError(
-            f"problem must have bias=False, for which a closed form is known; got lambda_b={problem.lambda_b:g};"
-            " use solve() of a model with features='relu'"
+        raise ArgumentError(
+            "problem",
+            "must have bias=False, for which a closed form is known",
+            got=f"lambda_b={problem.lambda_b:g}",
+            remedy="use solve() of a model with features='relu'",
         )
     classes, counts = problem.num_classes, problem.counts.astype(np.float64)
     argument = np.sqrt(classes * (classes - 1) * counts) / (problem.num_samples * problem.lambda_z) - (classes - 1)
@@ -95,7 +82,7 @@ def relu_optimum(problem: UFM) -> Geometry:
     )
 
 
-def relu_complete_threshold(problem: UFM) -> Bracket:
+def relu_complete_threshold(problem: Problem) -> Bracket:
     r"""The λ_z at and above which everything collapses with H ≥ 0, in every bias mode.
 
     .. math:: \lambda_{\max}=\frac1N\max_{v\ge0,\,\|v\|=1}\|(I-p\mathbf 1^\top)D^{1/2}v\|,
@@ -104,7 +91,7 @@ def relu_complete_threshold(problem: UFM) -> Bracket:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With plain cross-entropy. Counts, bias mode and bias decay are read.
 
     Returns
@@ -129,64 +116,13 @@ def relu_complete_threshold(problem: UFM) -> Bracket:
     >>> round(relu_complete_threshold(lp.UFM("500x5,100x5", 1.0, lambda_b=0.02)).upper, 6)    # 0.007454 with any sign
     0.006753
     """
-    require_plain_loss(problem)
+    problem.require_plain_loss()
     residual = np.eye(problem.num_classes) - _constant_prediction(problem)[:, None]
     norm = orthant_norm(residual * np.sqrt(problem.counts))
     return Bracket(norm.lower / problem.num_samples, norm.upper / problem.num_samples)
 
 
-def orthant_norm(matrix: Array) -> Bracket:
-    r"""Bounds on :math:`\max\|Gv\|` over unit vectors v ≥ 0.
-
-    Parameters
-    ----------
-    matrix : (p, K) array
-        G.
-
-    Returns
-    -------
-    Bracket
-        ``upper``: the root of the largest eigenvalue of GᵀG with its negative off-diagonal entries set to zero.
-        ``lower``: the best of monotone power iterations from every axis and from the eigenvector of ``upper``. They
-        coincide where no negative entry meets two coordinates of that eigenvector. In general the maximum is a
-        copositive program, which is NP-hard.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> orthant_norm(np.array([[1.0, -1.0], [1.0, -1.0]]))        # its spectral norm is 2
-    Bracket(lower=1.414213562373095, upper=1.414213562373095)
-    """
-    gram = matrix.T @ matrix
-    values, vectors = np.linalg.eigh(np.maximum(gram, 0.0))
-    upper = float(values[-1])
-    lower = 0.0
-    for start in (*np.eye(len(gram)), np.abs(vectors[:, -1])):
-        direction = start
-        for _ in range(500):
-            pulled = np.maximum(gram @ direction, 0.0)
-            length = float(np.linalg.norm(pulled))
-            if length == 0:
-                break
-            moved, direction = float(np.linalg.norm(pulled / length - direction)), pulled / length
-            if moved < 1e-13:
-                break
-        lower = max(lower, float(direction @ gram @ direction))
-    return Bracket(float(np.sqrt(min(lower, upper))), float(np.sqrt(upper)))
-
-
-def orthant_norm_bound(matrix: Array) -> float:
-    """The ``upper`` of :func:`orthant_norm` alone, without the search from below.
-
-    Examples
-    --------
-    >>> round(orthant_norm_bound(np.array([[1.0, -1.0], [1.0, -1.0]])), 6)
-    1.414214
-    """
-    return float(np.sqrt(np.linalg.eigvalsh(np.maximum(matrix.T @ matrix, 0.0))[-1]))
-
-
-def _constant_prediction(problem: UFM) -> Array:
+def _constant_prediction(problem: Problem) -> Array:
     """(K,) the best prediction that is the same for every sample: p − π + λ_b b = 0 with p = softmax(b)."""
     frequencies, decay = problem.counts / problem.num_samples, problem.lambda_b
     if not problem.bias:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits
 
 Array = NDArray[np.float64]
 
 
-def seli_limit(problem: UFM) -> Geometry:
+def seli_limit(problem: Problem) -> Geometry:
     r"""Direction of the optimum as λ_z → 0, scaled so that every margin is 1.
 
     Without or with a penalised bias every margin is tight: row k of Z is
@@ -30,7 +31,7 @@ def seli_limit(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Counts, bias mode, the ratio of ``lambda_w`` to ``lambda_h`` and the loss's scales are read: γ for
         ``scale_by="logit"`` (CDT), ρ for ``scale_by="label"`` (LDT). Weights, margins and a logit adjustment move the
         logits by bounded amounts and have no effect on the limit.
@@ -73,12 +74,12 @@ def seli_limit(problem: UFM) -> Geometry:
     return geometry_of_logits(problem, logits, bias, rank=problem.num_classes - 1, merged=[])
 
 
-def seli_polar_factor(problem: UFM) -> Array:
+def seli_polar_factor(problem: Problem) -> Array:
     """(K, K) polar factor of D^{1/2} Z in the limit: the gradient of the nuclear norm there, negative off the diagonal.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         As for :func:`seli_limit`.
 
     Examples
@@ -96,21 +97,25 @@ def seli_polar_factor(problem: UFM) -> Array:
     return polar
 
 
-def _tight_margins(problem: UFM) -> tuple[Array, Array | None]:
+def _tight_margins(problem: Problem) -> tuple[Array, Array | None]:
     """Mean logits and bias with unit margins."""
     problem.require_convex("seli_limit()")
     classes = problem.num_classes
     terms = problem.loss.terms(problem.counts)
     if terms.smoothing > 0:
-        raise ValueError(
-            f"label_smoothing must be 0: with smoothed labels logits stay bounded as λ_z → 0; got {terms.smoothing:g}"
+        raise ArgumentError(
+            "label_smoothing",
+            "must be 0: with smoothed labels logits stay bounded as λ_z → 0",
+            got=f"{terms.smoothing:g}",
         )
     scaled = bool(np.any(terms.row_scales != 1) or np.any(terms.column_scales != 1))
     if problem.bias and problem.lambda_b == 0:
         if scaled:
-            raise ValueError(
-                f"scales must be left out where the bias is free (lambda_b=0); got {problem.loss!r};"
-                " leave the bias out or penalise it"
+            raise ArgumentError(
+                "scales",
+                "must be left out where the bias is free (lambda_b=0)",
+                problem.loss,
+                remedy="leave the bias out or penalise it",
             )
         frequencies = problem.counts / problem.num_samples
         return np.eye(classes) - frequencies, frequencies - 1 / classes

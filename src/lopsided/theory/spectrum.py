@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.problem import UFM
-from lopsided.solver import Solution, solve_path
+from lopsided.core.problem import Problem
+from lopsided.core.solution import Solution
+from lopsided.solver import solve_path
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class SingularPaths:
 
 
 def singular_paths(
-    problem: UFM, decays: Iterable[float], progress: Callable[[int, int], None] | None = None
+    problem: Problem, decays: Iterable[float], progress: Callable[[int, int], None] | None = None
 ) -> SingularPaths:
     r"""Solve a problem at many decays and split the singular values of its mean logits by what they tell apart.
 
@@ -53,7 +54,7 @@ def singular_paths(
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         What to solve; its ``lambda_z`` plays no part.
     decays : iterable of float
         Values of ``lambda_z``, in any order; those given twice are solved once.

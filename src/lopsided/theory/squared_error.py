@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits
 
 
-def squared_error_optimum(problem: UFM) -> Geometry:
+def squared_error_optimum(problem: Problem) -> Geometry:
     r"""The optimum under :math:`\frac1{2N}\sum\|Wh_{ki}+b-e_k\|^2`, without a bias or with a free one.
 
     With row k of Z the mean prediction of class k and s = (√n_k),
@@ -21,7 +22,7 @@ def squared_error_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Counts, decays and the bias mode are read; the loss is squared error whatever ``problem.loss`` is.
 
     Returns
@@ -53,8 +54,8 @@ def squared_error_optimum(problem: UFM) -> Geometry:
     if problem.features != "any":
         problem.require_convex("squared_error_optimum()")
     if problem.bias and problem.lambda_b > 0:
-        raise ValueError(
-            f"lambda_b must be 0 (a free bias), or the bias left out, for a closed form; got {problem.lambda_b:g}"
+        raise ArgumentError(
+            "lambda_b", "must be 0 (a free bias), or the bias left out, for a closed form", got=f"{problem.lambda_b:g}"
         )
     root_counts = np.sqrt(problem.counts.astype(np.float64))
     shrinkage = problem.num_samples * problem.lambda_z

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from lopsided.problem import UFM
-from lopsided.solver import complete_threshold
+from lopsided.core.problem import Problem
+from lopsided.solver import complete_threshold, solve
 from lopsided.theory.local_thresholds import local_thresholds
 
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ class Thresholds:
         } | ({"note": self.note} if self.note else {})
 
 
-def thresholds(problem: UFM) -> Thresholds:
+def thresholds(problem: Problem) -> Thresholds:
     r"""Thresholds of a problem; they do not depend on its ``lambda_z``.
 
     Within a cluster of two or more classes of count n the optimum of cross-entropy has
@@ -65,7 +65,7 @@ def thresholds(problem: UFM) -> Thresholds:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         Counts, bias mode and bias decay are read.
 
     Returns
@@ -92,7 +92,7 @@ def thresholds(problem: UFM) -> Thresholds:
     return Thresholds(within=within, complete=complete_threshold(problem), counts=clusters.counts)
 
 
-def class_strengths(problem: UFM) -> Array:
+def class_strengths(problem: Problem) -> Array:
     r"""The decay at which two classes like those of each cluster merge, margins left out: (1 − ε) w δ √n / N.
 
     What :func:`thresholds` gives for clusters of two or more classes; it is a number of every class, alone in its
@@ -100,7 +100,7 @@ def class_strengths(problem: UFM) -> Array:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         A convex one. Its ``lambda_z`` plays no part.
 
     Returns
@@ -134,14 +134,14 @@ def class_strengths(problem: UFM) -> Array:
     return (1 - terms.smoothing) * strengths / terms.normaliser
 
 
-def _with_margin(problem: UFM, cluster: int, strength: float) -> float:
+def _with_margin(problem: Problem, cluster: int, strength: float) -> float:
     """The λ_z at which 1 − ε + p_same (1 − e^−m) = Nλ/(wδ√n), p_same of the optimum at that very λ_z."""
     terms = problem.clusters.terms
     lost = -float(np.expm1(-terms.margins[cluster]))
     first, second = problem.clusters.classes[cluster][:2]
 
     def excess(decay: float) -> float:
-        solution = problem.with_lambda_z(decay).solve(tol=1e-14)  # p_same is only as good as the root of the gap
+        solution = solve(problem.replaced(lambda_z=decay), tol=1e-14)  # p_same is only as good as the root of the gap
         same = float(solution.probabilities([first])[0, second])
         return strength * (1 - terms.smoothing + same * lost) - decay
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits, require_cross_entropy
 
 
-def two_class_optimum(problem: UFM) -> Geometry:
+def two_class_optimum(problem: Problem) -> Geometry:
     r"""The optimum for two classes without a bias: the imbalance has no effect on the predictions.
 
     .. math:: Z=\begin{pmatrix}x&-x\\-x&x\end{pmatrix},\quad
@@ -18,7 +19,7 @@ def two_class_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With K = 2, ``bias=False`` and plain cross-entropy.
 
     Returns
@@ -45,9 +46,11 @@ def two_class_optimum(problem: UFM) -> Geometry:
     """
     require_cross_entropy(problem)
     if problem.num_classes != 2 or problem.bias:
-        raise ValueError(
-            f"problem must have two classes and bias=False; got {problem.num_classes} classes and bias={problem.bias};"
-            " use solve()"
+        raise ArgumentError(
+            "problem",
+            "must have two classes and bias=False",
+            got=f"{problem.num_classes} classes and bias={problem.bias}",
+            remedy="use solve()",
         )
     missing = problem.lambda_z * float(np.sqrt(problem.num_samples / 2))
     half_gap = 0.5 * float(np.log(1 / missing - 1)) if missing < 0.5 else 0.0

@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from lopsided.geometry import Geometry
-from lopsided.problem import UFM
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits, merged_clusters, require_cross_entropy
 from lopsided.theory.boundaries import two_cluster_boundaries
 
 Array = NDArray[np.float64]
 
 
-def two_cluster_threshold(problem: UFM) -> float:
+def two_cluster_threshold(problem: Problem) -> float:
     r"""The decay λ* at and above which no logit depends on which cluster a sample is from.
 
     Between λ* and the largest threshold within a cluster, Hong & Ling's case (c), samples of a collapsed cluster are
@@ -33,7 +34,7 @@ def two_cluster_threshold(problem: UFM) -> float:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With exactly two distinct counts and plain cross-entropy. Its ``lambda_z`` is not read.
 
     Returns
@@ -83,7 +84,7 @@ def two_cluster_threshold(problem: UFM) -> float:
     return float(two_cluster_boundaries(m_a, n_a, m_b, n_b, lambda_b=problem.lambda_b, bias=problem.bias).between)
 
 
-def two_cluster_optimum(problem: UFM) -> Geometry:
+def two_cluster_optimum(problem: Problem) -> Geometry:
     r"""The optimum for two distinct counts: with a free bias for every λ, otherwise for λ ≥ λ*.
 
     For a free bias and λ < λ*, with p_own the probability of a sample's own class, p_same of another class of its
@@ -97,7 +98,7 @@ def two_cluster_optimum(problem: UFM) -> Geometry:
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         With exactly two distinct counts and plain cross-entropy.
 
     Returns
@@ -128,9 +129,11 @@ def two_cluster_optimum(problem: UFM) -> Geometry:
     threshold = two_cluster_threshold(problem)
     if problem.lambda_z < threshold:
         if not problem.bias or problem.lambda_b:
-            raise ValueError(
-                f"lambda_z must be at least the threshold {threshold:.10g} between the clusters where the bias is not"
-                f" free; got {problem.lambda_z:g}; use solve()"
+            raise ArgumentError(
+                "lambda_z",
+                f"must be at least the threshold {threshold:.10g} between the clusters where the bias is not free",
+                got=f"{problem.lambda_z:g}",
+                remedy="use solve()",
             )
         return _told_apart(problem)
     return _not_told_apart(problem, _states(problem, problem.lambda_z))
@@ -145,15 +148,18 @@ class _States:
     bias: Array
 
 
-def _require_two_clusters(problem: UFM) -> None:
+def _require_two_clusters(problem: Problem) -> None:
     require_cross_entropy(problem)
     if problem.clusters.num_clusters != 2:
-        raise ValueError(
-            f"problem must have exactly two distinct counts; got {problem.clusters.num_clusters}; use solve()"
+        raise ArgumentError(
+            "problem",
+            "must have exactly two distinct counts",
+            got=str(problem.clusters.num_clusters),
+            remedy="use solve()",
         )
 
 
-def _states(problem: UFM, decay: float) -> _States:
+def _states(problem: Problem, decay: float) -> _States:
     """The two clusters at a decay λ, and the bias that balances them."""
     clusters = problem.clusters
     log_missing = np.log(clusters.num_samples * decay / np.sqrt(clusters.counts))
@@ -207,7 +213,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(brentq(function, low, high, xtol=1e-14, rtol=1e-14, maxiter=1000))
 
 
-def _told_apart(problem: UFM) -> Geometry:
+def _told_apart(problem: Problem) -> Geometry:
     """Free bias, λ < λ*."""
     clusters, classes = problem.clusters, problem.num_classes
     sizes, counts, labels = clusters.sizes, clusters.counts, clusters.labels
@@ -233,7 +239,7 @@ def _told_apart(problem: UFM) -> Geometry:
     )
 
 
-def _not_told_apart(problem: UFM, states: _States) -> Geometry:
+def _not_told_apart(problem: Problem, states: _States) -> Geometry:
     """Any bias mode, λ ≥ λ*: a multiple of the centring matrix on each cluster."""
     clusters = problem.clusters
     gaps = states.gaps[clusters.labels]

@@ -4,7 +4,7 @@ Needs torch and Lightning, which ``pip install lopsided[train]`` brings.
 """
 
 from lopsided.data import ImbalancedData, load_data, sample_indices
-from lopsided.remedies.loss_modules import DataTerm, loss_module
+from lopsided.nn.loss_modules import DataTerm, loss_module
 from lopsided.training.batches import Augmentation
 from lopsided.training.building import INITIALISATIONS, NETWORKS, build_network
 from lopsided.training.convolutional import VGG, HeadedModule, ResNet18, SmallCNN
@@ -13,7 +13,6 @@ from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_nor
 from lopsided.training.extra_layers import ExtraLayers
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
 from lopsided.training.objective import Decays, Descent, RegularisedObjective
-from lopsided.training.prediction import Prediction
 from lopsided.training.recording import Progress
 from lopsided.training.result import DivergenceError, TrainingResult
 from lopsided.training.trainer import train
@@ -35,7 +34,6 @@ __all__ = [
     "HeadedModule",
     "ImbalancedData",
     "MultilayerPerceptron",
-    "Prediction",
     "Progress",
     "RegularisedObjective",
     "ResNet18",

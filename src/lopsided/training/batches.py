@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lopsided.arguments import check_whole
+from lopsided.core.arguments import ArgumentError, check_whole
 from lopsided.data import ImbalancedData
-from lopsided.remedies.sampling import ClassSampler, place_among_processes
+from lopsided.nn.sampling import ClassSampler, place_among_processes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Augmentation:
         check_whole("crop", crop, least=0)
         if (crop or flip) and len(input_shape) != 3:
             name = "crop" if crop else "flip"
-            raise ValueError(f"{name} must be left out: it is for images, and inputs here are of shape {input_shape}")
+            raise ArgumentError(name, f"must be left out: it is for images, and inputs here are of shape {input_shape}")
         return cls(crop, flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:

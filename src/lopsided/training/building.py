@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lopsided.arguments import check_choice, check_whole
-from lopsided.data.factories import import_factory, is_factory
-from lopsided.problem import UFM
-from lopsided.remedies.heads import FixedHead, predicted_head, simplex_etf_head
+from lopsided.core.arguments import ArgumentError, check_choice, check_whole
+from lopsided.core.factories import import_factory, is_factory
+from lopsided.model import UFM
+from lopsided.nn.heads import FixedHead, predicted_head, simplex_etf_head
 from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
 from lopsided.training.extra_layers import ExtraLayers
 from lopsided.training.networks import FeatureNetwork, LastFeatures, MultilayerPerceptron, checked_dim, seeded
@@ -84,8 +84,8 @@ def build_network(
         from biases of 0. See :data:`INITIALISATIONS`.
     head : {"linear", "etf", "predicted"}, default "linear"
         ``"etf"``: a classifier that is not trained, of unit rows as far apart as they can be; see
-        :func:`lopsided.remedies.simplex_etf_head`. ``"predicted"``: not trained either, the classifier of the optimum
-        of ``model``; see :func:`lopsided.remedies.predicted_head`. What is before the head starts as it would before
+        :func:`lopsided.nn.simplex_etf_head`. ``"predicted"``: not trained either, the classifier of the optimum
+        of ``model``; see :func:`lopsided.nn.predicted_head`. What is before the head starts as it would before
         any other.
     model : UFM, optional
         For ``head="predicted"``.
@@ -111,32 +111,34 @@ def build_network(
     """
     check_choice("last_features", last_features, ("linear", "relu"))
     if initialisation not in INITIALISATIONS:
-        raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}; got {initialisation!r}")
+        raise ArgumentError("initialisation", f"must be one of {', '.join(INITIALISATIONS)}", initialisation)
     if head not in HEADS:
-        raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
+        raise ArgumentError("head", f"must be one of {', '.join(HEADS)}", head)
     check_whole("extra_layers", extra_layers, least=0)
     if extra_layers and head != "linear":
-        raise ValueError(f"extra_layers must be 0 before a head that is not trained; got {extra_layers}")
+        raise ArgumentError("extra_layers", "must be 0 before a head that is not trained", got=str(extra_layers))
 
     def finished(network: FeatureNetwork) -> FeatureNetwork:
         return _initialised(ExtraLayers(network, extra_layers) if extra_layers else network, initialisation)
 
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
-            raise ValueError(
-                f"network {name!r} decides by itself on dim, hidden, last_features and bias; leave them out"
+            raise ArgumentError(
+                "network", f"{name!r} decides by itself on dim, hidden, last_features and bias", remedy="leave them out"
             )
         own = seeded(lambda: finished(_own(name, tuple(input_shape), num_classes)), seed)
         return _with_head(own, head, model, seed)
     if name not in NETWORKS:
-        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY; got {name!r}")
+        raise ArgumentError("network", f"must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY", name)
     if hidden is not None and name not in _HIDDEN:
-        raise ValueError(f"hidden must be left out: the widths of {name} are fixed; got {tuple(hidden)}")
+        raise ArgumentError("hidden", f"must be left out: the widths of {name} are fixed", got=str(tuple(hidden)))
     widths = _HIDDEN.get(name, ()) if hidden is None else tuple(hidden)
     if not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ValueError(f"hidden must be widths of at least 1, one a hidden layer; got {widths}")
+        raise ArgumentError("hidden", "must be widths of at least 1, one a hidden layer", got=str(widths))
     if name != "mlp" and len(input_shape) != 3:
-        raise ValueError(f"network {name!r} takes images (channels, height, width); got inputs of {tuple(input_shape)}")
+        raise ArgumentError(
+            "network", f"{name!r} takes images (channels, height, width)", got=f"inputs of {tuple(input_shape)}"
+        )
     width = (_DIM if name in _HIDDEN else WIDTH) if dim is None else dim
     settings: dict[str, Any] = {
         "dim": checked_dim(width, num_classes) if head == "linear" else width,
@@ -164,11 +166,13 @@ def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int
     elif head == "predicted":
         if model is None or model.num_classes != old.out_features:
             found = "none" if model is None else f"one of {model.num_classes} classes"
-            raise ValueError(f"model must be of {old.out_features} classes for head='predicted'; got {found}")
+            raise ArgumentError("model", f"must be of {old.out_features} classes for head='predicted'", got=str(found))
         try:
             network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
         except ValueError as error:
-            raise ValueError(f"head must be 'linear' or 'etf' here; got 'predicted', of which {error}") from None
+            raise ArgumentError(
+                "head", "must be 'linear' or 'etf' here", got=f"'predicted', of which {error}"
+            ) from None
     return network
 
 
@@ -189,6 +193,6 @@ def _own(name: str, input_shape: tuple[int, ...], num_classes: int) -> FeatureNe
     if isinstance(module, FeatureNetwork):
         return module
     if not isinstance(module, nn.Module):
-        raise ValueError(f"network {name!r} must give a torch.nn.Module; got {type(module).__name__}")
+        raise ArgumentError("network", f"{name!r} must give a torch.nn.Module", got=str(type(module).__name__))
     generator = torch.Generator().manual_seed(0)
     return HeadedModule(module, num_classes, torch.randn(2, *input_shape, generator=generator))

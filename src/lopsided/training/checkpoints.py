@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.training.recording import Recorder
 
 #: What reading raises where a file is no checkpoint of ours, or a part of one.
@@ -85,19 +86,22 @@ def epochs_in_checkpoint(path: Path, settings: Mapping[str, Any]) -> int:
     try:
         stored_bytes = io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{name} must be readable; {error.strerror or error}") from None
+        raise ArgumentError(name, "must be readable", remedy=f"{error.strerror or error}") from None
     try:
         content = torch.load(stored_bytes, map_location="cpu", weights_only=True)
         states = content["callbacks"]
         stored = next(state["settings"] for key, state in states.items() if key.startswith(Checkpointer.__name__))
         history = next(state["history"] for key, state in states.items() if key.startswith(Recorder.__name__))
     except _DAMAGE:
-        raise ValueError(f"{name} must be a whole checkpoint of this package; delete it to start again") from None
+        raise ArgumentError(
+            name, "must be a whole checkpoint of this package", remedy="delete it to start again"
+        ) from None
     for setting in (*settings, *stored):
         ours, theirs = settings.get(setting), stored.get(setting)
         if ours != theirs:
-            raise ValueError(
-                f"{name} must be of the same run, to go on with it; its {setting} is {theirs}, not {ours}; delete"
-                " it or name another file"
+            raise ArgumentError(
+                name,
+                "must be of the same run, to go on with it",
+                remedy=f"its {setting} is {theirs}, not {ours}; delete it or name another file",
             )
     return int(history[-1]["epoch"])

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lopsided.remedies.heads import FixedHead
+from lopsided.core.arguments import ArgumentError
+from lopsided.nn.heads import FixedHead
 from lopsided.training.networks import BodyAndHead, LastFeatures, feature_layer
 
 #: Features of ResNet18 and VGG.
@@ -204,9 +205,10 @@ class HeadedModule(BodyAndHead):
             if type(layer) in (nn.Linear, FixedHead) and layer.out_features == num_classes
         ]
         if not heads or not heads[-1][0]:
-            raise ValueError(
-                f"network must end in a torch.nn.Linear with one output a class, {num_classes};"
-                f" {type(module).__name__} holds none"
+            raise ArgumentError(
+                "network",
+                f"must end in a torch.nn.Linear with one output a class, {num_classes}",
+                remedy=f"{type(module).__name__} holds none",
             )
         name, head = heads[-1]
         was_training = module.training
@@ -220,9 +222,12 @@ class HeadedModule(BodyAndHead):
             fits = fits and torch.allclose(head(features), expected, rtol=1e-4, atol=1e-5)
         module.train(was_training)
         if not fits:
-            raise ValueError(
-                f"network must end in its linear head, with one vector of features a sample; in"
-                f" {type(module).__name__} something follows the layer {name!r}, or it is not applied to vectors"
+            raise ArgumentError(
+                "network",
+                "must end in its linear head, with one vector of features a sample",
+                remedy=(
+                    f"in {type(module).__name__} something follows the layer {name!r}, or it is not applied to vectors"
+                ),
             )
         self.body = module
         self.head = head

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.comparison import COLLAPSED_NC1, Comparison, compare
-from lopsided.geometry import MERGE_ABSOLUTE_TOLERANCE, Array, Geometry
+from lopsided.core.comparison import COLLAPSED_NC1, Comparison, compare
+from lopsided.core.geometry import MERGE_ABSOLUTE_TOLERANCE, Array, Geometry
 
 #: NC1 still falls when it lost more than this share over the last quarter of the epochs.
 STILL_FALLING = 0.2

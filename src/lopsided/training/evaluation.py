@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from lopsided.metrics import Moments
-from lopsided.remedies.loss_modules import DataTerm
+from lopsided.nn.loss_modules import DataTerm
 from lopsided.training.networks import FeatureNetwork
 
 #: Samples passed at once; up to so many, the batch-norm statistics are those of the whole set exactly.
@@ -62,7 +62,7 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
     labels : (N,) int64 tensor
         Their classes, on the CPU.
     data_term : DataTerm, optional
-        The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
+        The loss, from :func:`lopsided.nn.loss_module`; cross-entropy by default.
 
     Returns
     -------
@@ -75,7 +75,8 @@ def evaluate(network: FeatureNetwork, inputs: Tensor, labels: Tensor, data_term:
 
     Examples
     --------
-    >>> from lopsided.training import FreeFeatures, sample_indices
+    >>> from lopsided.training import FreeFeatures
+    >>> from lopsided.data import sample_indices
     >>> data = sample_indices("3,2")
     >>> result = evaluate(FreeFeatures(5, 2), data.inputs, data.labels)
     >>> result.moments.counts

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lopsided.problem import UFM
-from lopsided.remedies.heads import FixedHead
-from lopsided.theory import deep_branch
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.solution import Solution
+from lopsided.model import UFM
+from lopsided.nn.heads import FixedHead
+from lopsided.solver import deep_branch
 from lopsided.training.networks import FeatureNetwork
-from lopsided.training.prediction import Prediction
 
 
 class ExtraLayers(FeatureNetwork):
     """A network with linear layers, without bias, put between its features and its head.
 
     λ_w decays the layers like the head, and λ_h the features of the network as it was. What is measured is the last
-    layer: the head, and what enters it. It is predicted by :func:`lopsided.theory.deep_branch`, a stationary point:
+    layer: the head, and what enters it. It is predicted by :func:`lopsided.solver.deep_branch`, a stationary point:
     with two or more linear layers the model is not convex.
 
     Parameters
@@ -42,7 +43,9 @@ class ExtraLayers(FeatureNetwork):
     def __init__(self, network: FeatureNetwork, number: int) -> None:
         super().__init__()
         if isinstance(network.head, FixedHead):
-            raise ValueError("network must have a head that is trained, for layers before it to have a prediction")
+            raise ArgumentError(
+                "network", "must have a head that is trained, for layers before it to have a prediction"
+            )
         self.head = network.head
         del network.head
         self.network = network
@@ -65,6 +68,6 @@ class ExtraLayers(FeatureNetwork):
         """The matrices of the layers, then the head's."""
         return (*(parameter for parameter in self.layers.parameters()), self.head.weight)
 
-    def predict(self, model: UFM) -> Prediction:
-        """State the stationary point to which raised decays lead; see :func:`lopsided.theory.deep_branch`."""
+    def predict(self, model: UFM) -> Solution:
+        """State the stationary point to which raised decays lead; see :func:`lopsided.solver.deep_branch`."""
         return deep_branch(model, len(self.layers) + 1)

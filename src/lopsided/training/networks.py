@@ -10,10 +10,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from lopsided.problem import UFM
-from lopsided.remedies.heads import FixedHead
-from lopsided.theory import fixed_classifier_optimum
-from lopsided.training.prediction import Prediction
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.solution import Solution
+from lopsided.model import UFM
+from lopsided.nn.heads import FixedHead
+from lopsided.solver import fixed_classifier_optimum
 
 Module = TypeVar("Module", bound=nn.Module)
 #: Whether the features that enter the head have either sign, or have passed a ReLU.
@@ -26,7 +27,7 @@ class FeatureNetwork(nn.Module, ABC):
     Attributes
     ----------
     head : torch.nn.Linear
-        The last layer, (K, d); a :class:`lopsided.remedies.FixedHead` has a weight that is not trained.
+        The last layer, (K, d); a :class:`lopsided.nn.FixedHead` has a weight that is not trained.
     """
 
     head: nn.Linear
@@ -45,10 +46,10 @@ class FeatureNetwork(nn.Module, ABC):
         """The matrices that λ_w decays."""
         return (self.head.weight,)
 
-    def predict(self, model: UFM) -> Prediction:
+    def predict(self, model: UFM) -> Solution:
         """State where the last layer ends, trained by the objective of a model: at the model's certified optimum.
 
-        Under a :class:`lopsided.remedies.FixedHead` that is the optimum of features and bias alone. Networks whose last
+        Under a :class:`lopsided.nn.FixedHead` that is the optimum of features and bias alone. Networks whose last
         layers are not those of the model state their own.
         """
         if isinstance(self.head, FixedHead):
@@ -116,7 +117,7 @@ class MultilayerPerceptron(BodyAndHead):
 class FreeFeatures(FeatureNetwork):
     r"""The unconstrained feature model as a network: one free feature vector per sample.
 
-    Trained like any other network, on :func:`lopsided.training.sample_indices`, it is the model's own simulation.
+    Trained like any other network, on :func:`lopsided.data.sample_indices`, it is the model's own simulation.
 
     Parameters
     ----------
@@ -182,8 +183,8 @@ def feature_layer(width: int, dim: int, last_features: LastFeatures) -> list[nn.
 def checked_dim(dim: int, num_classes: int) -> int:
     """Return the width of the features, refused below K, where the model is not convex in the logits."""
     if dim < num_classes:
-        raise ValueError(
-            f"dim must be at least the number of classes, {num_classes}, for the prediction to apply; got {dim}"
+        raise ArgumentError(
+            "dim", f"must be at least the number of classes, {num_classes}, for the prediction to apply", got=str(dim)
         )
     return dim
 

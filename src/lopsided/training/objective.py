@@ -12,9 +12,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
-from lopsided.arguments import check_choice, check_number
-from lopsided.remedies.loss_modules import DataTerm
-from lopsided.remedies.penalties import classifier_penalty, squared_feature_norm
+from lopsided.core.arguments import check_choice, check_number
+from lopsided.nn.loss_modules import DataTerm
+from lopsided.nn.penalties import classifier_penalty, squared_feature_norm
 from lopsided.training.networks import FeatureNetwork
 
 
@@ -165,7 +165,7 @@ class RegularisedObjective(LightningModule):
 
     Where epochs are resampled, N is the number of samples that one shows, and a sample may count more or less than once
     (see ``sample_weights``): the sums over the samples are then those of the model that
-    :func:`lopsided.remedies.resampled` states.
+    :func:`lopsided.advice.resampled` states.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class RegularisedObjective(LightningModule):
     descent : Descent
         Optimiser and schedules.
     data_term : DataTerm, optional
-        The loss, from :func:`lopsided.training.loss_module`; cross-entropy by default.
+        The loss, from :func:`lopsided.nn.loss_module`; cross-entropy by default.
     sample_weights : (K,) tensor, optional
         How many samples of the model one of each class stands for, in :math:`\|H\|_F^2`; 1 by default. (The data term
         has its own.)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lopsided.core.arguments import ArgumentError
 from lopsided.data import ImbalancedData
 from lopsided.metrics import measure
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
@@ -144,7 +145,7 @@ class Recorder(Callback):
         refresh_batch_norm(module.network, self._data.inputs, rows)
         evaluation = evaluate(module.network, self._data.inputs, self._data.labels, data_term)
         if not math.isfinite(evaluation.loss):
-            raise ValueError(f"network must have a finite loss on the data; got {evaluation.loss}")
+            raise ArgumentError("network", "must have a finite loss on the data", got=str(evaluation.loss))
         head = module.network.head
         bias = None if head.bias is None else head.bias.detach().cpu().double()
         weight = head.weight.detach().cpu().double()

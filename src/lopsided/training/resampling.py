@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lopsided.count_sources import ClassCounts
+from lopsided.advice import resampled
+from lopsided.core.count_sources import ClassCounts
 from lopsided.data import ImbalancedData
-from lopsided.problem import UFM
-from lopsided.remedies import resampled
-from lopsided.remedies.loss_modules import DataTerm, loss_module
-from lopsided.remedies.sampling import ClassSampler
+from lopsided.model import UFM
+from lopsided.nn.loss_modules import DataTerm, loss_module
+from lopsided.nn.sampling import ClassSampler
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
     r"""The epochs of a sampler as samples of the model that describes them.
 
-    The model of :func:`lopsided.remedies.resampled` has sums over :math:`n_k` samples of class k: those shown, where
+    The model of :func:`lopsided.advice.resampled` has sums over :math:`n_k` samples of class k: those shown, where
     features are penalised per appearance; the distinct ones, with class weights, where they are penalised per sample.
     Whatever is at hand (a batch of an epoch, the data set itself) holds :math:`m_k` of a class, so each of these stands
     for :math:`n_k/m_k` of the model. Both conventions, in training and in measuring, are this one rule.
@@ -36,7 +36,7 @@ class Resampling:
     Examples
     --------
     >>> import lopsided as lp
-    >>> from lopsided.remedies import resampled
+    >>> from lopsided.advice import resampled
     >>> problem, sampler = lp.UFM("4,2", 0.1), ClassSampler([0, 0, 0, 0, 1, 1], "all")
     >>> for penalised in ("appearance", "sample"):
     ...     resampling = Resampling(sampler, resampled(problem, sampler.counts, penalised))

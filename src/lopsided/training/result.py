@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lopsided.geometry import Geometry
+from lopsided.core.geometry import Geometry
+from lopsided.core.solution import Solution
 from lopsided.metrics import Moments
-from lopsided.problem import UFM
+from lopsided.model import UFM
 from lopsided.training.diagnosis import Finding
 from lopsided.training.networks import FeatureNetwork
-from lopsided.training.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class TrainingResult:
         which classes are shown.
     model : UFM
         The model that predicts this run: same counts, decays, bias and loss; that of the resampled data where they are.
-    prediction : Prediction
+    prediction : Solution
         What the network states for that model: its certified optimum, for networks that end in one linear layer.
     history : list of dict
         One row a measured epoch, the first of the network before training. ``epoch``; ``seconds`` since the start;
@@ -56,7 +56,7 @@ class TrainingResult:
 
     network: FeatureNetwork = field(repr=False)
     model: UFM
-    prediction: Prediction = field(repr=False)
+    prediction: Solution = field(repr=False)
     history: list[dict[str, Any]] = field(repr=False)
     moments: Moments = field(repr=False)
     measures: dict[str, Any] = field(repr=False)

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger
 
-from lopsided.arguments import check_choice, check_whole
-from lopsided.counts import format_counts
+from lopsided.advice.resampling import PENALISED
+from lopsided.core.arguments import ArgumentError, check_choice, check_whole
+from lopsided.core.counts import format_counts
+from lopsided.core.geometry import Geometry
+from lopsided.core.losses import Loss
 from lopsided.data import ImbalancedData
-from lopsided.geometry import Geometry
-from lopsided.losses import Loss
-from lopsided.problem import UFM
-from lopsided.remedies.heads import FixedHead
-from lopsided.remedies.loss_modules import loss_module
-from lopsided.remedies.targets import PENALISED
+from lopsided.model import UFM
+from lopsided.nn.heads import FixedHead
+from lopsided.nn.loss_modules import loss_module
 from lopsided.training.batches import Augmentation, Batches
 from lopsided.training.diagnosis import diagnose
 from lopsided.training.evaluation import Evaluation, evaluate
@@ -77,7 +77,7 @@ def train(
         Its training part alone is used.
     lambda_w, lambda_h : float
         Decay of the classifier, and of the features summed over all N samples. A classifier that is not trained, see
-        :class:`lopsided.remedies.FixedHead`, has no decay.
+        :class:`lopsided.nn.FixedHead`, has no decay.
     lambda_b : float, default 0
         Decay of the head's bias; 0 leaves it free.
     epochs : int
@@ -88,11 +88,11 @@ def train(
         Upper bound on the samples in a batch; the batches of an epoch are of equal size within one sample. All
         samples at once by default.
     sampling_strategy : dict, str, float, callable or (K,) array_like, optional
-        How many samples of each class an epoch shows, see :func:`lopsided.remedies.target_counts`; fewer than there are
+        How many samples of each class an epoch shows, see :func:`lopsided.advice.target_counts`; fewer than there are
         may be asked for, too. Every sample once by default.
     penalised : {"appearance", "sample"}, default "appearance"
         Whether the feature decay counts a sample as often as an epoch shows it, or once; see
-        :func:`lopsided.remedies.resampled`, which states the model.
+        :func:`lopsided.advice.resampled`, which states the model.
     optimizer : {"adam", "sgd"}, default "adam"
         How steps are taken.
     momentum : float, default 0.9
@@ -147,7 +147,8 @@ def train(
 
     Examples
     --------
-    >>> from lopsided.training import FreeFeatures, sample_indices, train
+    >>> from lopsided.training import FreeFeatures, train
+    >>> from lopsided.data import sample_indices
     >>> data = sample_indices("6x2,3")
     >>> result = train(FreeFeatures(15, 3), data, lambda_w=0.02, lambda_h=0.02, epochs=40, learning_rate=1.0,
     ...                optimizer="sgd", accelerator="cpu")
@@ -179,8 +180,11 @@ def train(
     total = int(shown.sum())
     smallest = total // math.ceil(total / (batch_size or total))
     if smallest < devices:
-        raise ValueError(
-            f"devices must be at most the samples in the smallest batch, {smallest}; got {devices}; enlarge batch_size"
+        raise ArgumentError(
+            "devices",
+            f"must be at most the samples in the smallest batch, {smallest}",
+            got=str(devices),
+            remedy="enlarge batch_size",
         )
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
     batches = Batches(data, batch_size or total, seed, augmentation, sampler)
@@ -251,9 +255,11 @@ def _test(network: FeatureNetwork, data: ImbalancedData, recorder: Recorder) -> 
 
 def _check_fit(network: FeatureNetwork, data: ImbalancedData) -> None:
     if network.head.out_features != data.num_classes:
-        raise ValueError(
-            f"network must have one logit a class of the data, {data.num_classes}; got {network.head.out_features}"
+        raise ArgumentError(
+            "network",
+            f"must have one logit a class of the data, {data.num_classes}",
+            got=str(network.head.out_features),
         )
     found = data.labels.bincount(minlength=data.num_classes).tolist()
     if found != data.counts.tolist():
-        raise ValueError(f"data.counts must be the numbers of labels, {found}; got {data.counts.tolist()}")
+        raise ArgumentError("data.counts", f"must be the numbers of labels, {found}", got=str(data.counts.tolist()))

@@ -1,0 +1,152 @@
+"""``check``: will these decays erase classes? From counts and decays alone, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lopsided.advice.outlook import FADING, Outlook, assumptions_of, checked_margin, class_thresholds, outlook_of
+from lopsided.advice.resampling import PENALISED, resampled, target_counts
+from lopsided.core.arguments import check_choice
+from lopsided.core.count_sources import ClassCounts, read_counts
+from lopsided.core.losses import Loss
+from lopsided.model import UFM
+from lopsided.theory import thresholds
+
+
+def check(
+    counts: str | ArrayLike | ClassCounts,
+    lambda_z: float | None = None,
+    *,
+    weight_decay: float | None = None,
+    feature_decay: float | None = None,
+    lambda_b: float = 0.0,
+    bias: bool = True,
+    loss: Loss | None = None,
+    features: str = "any",
+    margin: float = FADING,
+    sampling_strategy: Any = None,
+    penalised: str = "appearance",
+    tol: float | None = None,
+) -> Outlook:
+    r"""Tell of each class whether training will keep it, from the counts and the decays.
+
+    Parameters
+    ----------
+    counts : str, (K,) array_like or ClassCounts
+        Every way in which :func:`lopsided.read_counts` takes counts.
+    lambda_z : float, optional
+        Decay of the mean logits. Of a trained network it is :math:`\lambda_w\|W\|_F/\|H\|_F`.
+    weight_decay, feature_decay : float, optional
+        λ_w and λ_h, whose geometric mean is λ_z. With ``weight_decay`` alone λ_z is not known, since a network without
+        a feature decay has one only implicitly: the outlook then gives for each class the feature decay, and the ratio
+        of norms ‖W‖/‖H‖, from which on it is lost.
+    lambda_b, bias, loss, features
+        As for :class:`lopsided.UFM`.
+    margin : float, default √2
+        A class whose threshold is less than this many times λ_z is *fading*.
+    sampling_strategy : dict, str, float or callable, optional
+        Check the counts after resampling to this, in imbalanced-learn's words: see
+        :func:`lopsided.advice.target_counts`.
+    penalised : {"appearance", "sample"}, default "appearance"
+        What the feature decay counts where samples are repeated: see :func:`lopsided.advice.resampled`.
+    tol : float, optional
+        Relative gap to which the optimum is certified: 1e-9 by default, and 1e-5 for more than 200 different classes.
+
+    Returns
+    -------
+    Outlook
+        ``states`` says of each class ``"kept"``, ``"fading"`` or ``"lost"``; ``assumptions`` what that rests on.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Notes
+    -----
+    At a stationary point of the loss with decayed W, :math:`\lambda_w\|W\|_F^2=-\langle W,\nabla_W\rangle`, and with
+    decayed H the same number is :math:`\lambda_h\|H\|_F^2`: a network that was trained without a feature decay, but
+    acts as if it had one, has :math:`\lambda_z=\sqrt{\lambda_w\lambda_h}=\lambda_w\|W\|_F/\|H\|_F`, H the features of
+    all N samples.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> lp.check("500x5,100x5", 0.0035).lost
+    [5, 6, 7, 8, 9]
+    >>> known = lp.check("500x5,100x5", weight_decay=5e-4)          # and nothing on the features
+    >>> known.states[0], known.critical_feature_decays[[0, 9]].round(4)
+    ('unknown', array([0.1111, 0.0222]))
+    """
+    found = read_counts(counts)
+    factor = checked_margin(margin)
+    check_choice("penalised", penalised, PENALISED)
+    said: tuple[str, ...] = ()
+    unknown = lambda_z is None and feature_decay is None and weight_decay is not None
+    problem = problem_of(
+        found,
+        lambda_z,
+        weight_decay=weight_decay,
+        feature_decay=1.0 if unknown else feature_decay,  # plays no part then
+        lambda_b=lambda_b,
+        bias=bias,
+        loss=loss,
+        features=features,
+    )
+    if sampling_strategy is not None:
+        targets = target_counts(found, sampling_strategy)
+        problem = resampled(problem, targets, penalised)
+        said = (f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per {penalised}.",)
+    if not unknown:
+        return outlook_of(problem, factor, found.names, said, tol)
+    assert weight_decay is not None
+    limits = thresholds(problem)
+    values, exact = class_thresholds(problem, limits)
+    nothing = np.full(problem.num_classes, math.nan)
+    said += (
+        "Whether a class is lost cannot be told from the weight decay alone: it depends on λ_h, the decay of the"
+        " features, which a network without one has only implicitly, λ_h = λ_w ‖W‖²/‖H‖² once it is trained.",
+    )
+    return Outlook(
+        problem=None,
+        solution=None,
+        counts=problem.counts,
+        names=found.names,
+        states=("unknown",) * problem.num_classes,
+        thresholds=values,
+        exact=exact,
+        margins=nothing,
+        logit_gap=nothing,
+        probability=nothing,
+        rival=np.full(problem.num_classes, -1),
+        complete=limits.complete,
+        fading_margin=factor,
+        weight_decay=float(weight_decay),
+        assumptions=said + assumptions_of(problem, limits, exact),
+    )
+
+
+def problem_of(
+    counts: ClassCounts,
+    lambda_z: float | None,
+    *,
+    weight_decay: float | None,
+    feature_decay: float | None,
+    **settings: Any,
+) -> UFM:
+    """The problem of decays called as people who train call them.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule; the message calls λ_w ``weight_decay`` and λ_h ``feature_decay``.
+    """
+    try:
+        return UFM(counts.counts, lambda_z, lambda_w=weight_decay, lambda_h=feature_decay, **settings)
+    except ValueError as error:
+        said = str(error).replace("lambda_w", "weight_decay").replace("lambda_h", "feature_decay")
+        raise ValueError(said) from None

@@ -1,0 +1,1 @@
+"""What is stated, and the nouns: counts, losses, the problem, geometry, solution, comparison; arguments and files."""

@@ -1,0 +1,216 @@
+"""What an argument may be: numbers, whole numbers, choices; and the error that says what it must be instead."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+#: Most characters of a given value that an error quotes.
+LONGEST_QUOTE = 80
+_NOTHING: Any = object()
+
+
+class ArgumentError(ValueError):
+    """An argument breaks its rule; its message is one line, ``ARGUMENT RULE; got VALUE; REMEDY``.
+
+    Parameters
+    ----------
+    argument : str
+        Its name, as the function calls it.
+    rule : str
+        What it must be, beginning with a verb. Names of other arguments stand in backticks, so that whoever calls them
+        by another name can say so: see :meth:`describe`.
+    value : object, optional
+        What was given.
+    got : str, optional
+        What was given, in words, where that says more than the value.
+    remedy : str, optional
+        What to do about it; backticks as in ``rule``.
+
+    Attributes
+    ----------
+    argument, rule, value, got, remedy
+        As given; ``value`` is None where there is none.
+
+    Examples
+    --------
+    >>> error = ArgumentError("lambda_z", "must equal the root of `lambda_w` * `lambda_h`", 2, remedy="leave one out")
+    >>> print(error)
+    lambda_z must equal the root of lambda_w * lambda_h; got 2; leave one out
+    >>> print(error.renamed(lambda_w="weight_decay"))
+    lambda_z must equal the root of weight_decay * lambda_h; got 2; leave one out
+    """
+
+    def __init__(
+        self, argument: str, rule: str, value: Any = _NOTHING, *, got: str | None = None, remedy: str = ""
+    ) -> None:
+        self.argument, self.rule, self.remedy = argument, rule, remedy
+        self.value = None if value is _NOTHING else value
+        self.got = got if got is not None or value is _NOTHING else quoted(value)
+        super().__init__(self.describe())
+
+    def __reduce__(self) -> tuple[Callable[..., ArgumentError], tuple[Any, ...]]:
+        return _rebuilt, (type(self), self.argument, self.rule, self.value, self.got, self.remedy)
+
+    def describe(self, name: Callable[[str], str] = str) -> str:
+        """The message, its arguments called by other names.
+
+        Parameters
+        ----------
+        name : callable, optional
+            From the name of an argument to what it is to be called.
+        """
+
+        def told(text: str) -> str:
+            return re.sub(r"`([^`]+)`", lambda found: name(found[1]), text)
+
+        said = [f"{name(self.argument)} {told(self.rule)}"]
+        said += [f"got {self.got}"] if self.got is not None else []
+        said += [told(self.remedy)] if self.remedy else []
+        return "; ".join(said)
+
+    def renamed(self, names: Mapping[str, str] | None = None, **more: str) -> ArgumentError:
+        """The same error of a function that calls its arguments by other names."""
+        known = {**(names or {}), **more}
+
+        def told(text: str) -> str:
+            return re.sub(r"`([^`]+)`", lambda found: f"`{known.get(found[1], found[1])}`", text)
+
+        argument = known.get(self.argument, self.argument)
+        return _rebuilt(type(self), argument, told(self.rule), self.value, self.got, told(self.remedy))
+
+
+def _rebuilt(
+    kind: type[ArgumentError], argument: str, rule: str, value: Any, got: str | None, remedy: str
+) -> ArgumentError:
+    error = kind(argument, rule, got=got, remedy=remedy)
+    error.value = value
+    return error
+
+
+def quoted(value: object) -> str:
+    """A value as an error quotes it: its ``repr``, on one line, cut short.
+
+    Examples
+    --------
+    >>> quoted("a" * 200)[-12:], len(quoted("a" * 200))
+    ("aaaaaaaaaa …", 80)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 2] + " …"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite real number, Python's or NumPy's; True and False are none.
+
+    Examples
+    --------
+    >>> is_number(2), is_number(np.float32(0.5)), is_number(float("nan")), is_number(True), is_number("2")
+    (True, True, False, False, False)
+    """
+    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return known and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    note: str = "",
+) -> None:
+    """Refuse what is no finite number between bounds.
+
+    Parameters
+    ----------
+    name : str
+        The argument's.
+    value : object
+        What was given.
+    least, above : float, optional
+        The lower bound, itself allowed or not; one of the two.
+    below, most : float, optional
+        The upper bound, itself refused or not; one of the two, and only beside a lower one.
+    note : str, optional
+        What the message adds to the rule.
+
+    Raises
+    ------
+    ValueError
+        If the value breaks the rule.
+
+    Examples
+    --------
+    >>> check_number("momentum", 1, least=0, below=1)
+    Traceback (most recent call last):
+    ValueError: momentum must be a finite number in [0, 1); got 1
+    >>> check_number("lambda_b", -1, least=0, note=" (0: a free bias)")
+    Traceback (most recent call last):
+    ValueError: lambda_b must be a finite number of at least 0 (0: a free bias); got -1
+    """
+    holds = (
+        is_number(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+    if holds:
+        return
+    lower = f"[{least:g}" if least is not None else f"({above:g}" if above is not None else None
+    upper = f"{below:g})" if below is not None else f"{most:g}]" if most is not None else None
+    if upper is not None:
+        rule = f" in {lower}, {upper}"
+    elif lower is not None:
+        rule = f" {'above' if least is None else 'of at least'} {lower[1:]}"
+    else:
+        rule = ""
+    raise ArgumentError(name, f"must be a finite number{rule}{note}", value)
+
+
+def check_whole(name: str, value: object, *, least: int = 1, optional: bool = False) -> None:
+    """Refuse what is no ``int`` of at least ``least``; None passes where it is ``optional``.
+
+    NumPy's whole numbers are refused, since arguments are stored (in checkpoints, in JSON) as they are given.
+
+    Raises
+    ------
+    ValueError
+        If the value breaks the rule.
+
+    Examples
+    --------
+    >>> check_whole("epochs", 1.5)
+    Traceback (most recent call last):
+    ValueError: epochs must be a whole number of at least 1; got 1.5
+    """
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ArgumentError(name, f"must be a whole number of at least {least}", value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of the choices, of which there are two at least.
+
+    Raises
+    ------
+    ValueError
+        If the value breaks the rule.
+
+    Examples
+    --------
+    >>> check_choice("on_merge", "raise", ("warn", "stop", "ignore"))
+    Traceback (most recent call last):
+    ValueError: on_merge must be 'warn', 'stop' or 'ignore'; got 'raise'
+    """
+    if value not in choices:
+        *others, last = map(repr, choices)
+        raise ArgumentError(name, f"must be {', '.join(others)} or {last}", value)

@@ -1,0 +1,128 @@
+"""Files that are either whole or absent, whatever interrupts the writing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from lopsided.core.arguments import ArgumentError
+
+
+def writable_folder(path: str | Path, subject: str = "output must be") -> Path:
+    """Make a folder if need be, and make sure that files can be written into it before any work is spent.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; its parents are made too.
+    subject : str
+        How the error begins: the argument that names the folder, and a verb.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If it is no folder and cannot be made one, or takes no files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writable_folder(folder + "/a/b").is_dir()
+    True
+    """
+    folder = Path(path)
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArgumentError(
+            subject, "a folder that can be written", got=f"{str(folder)!r} ({reason})", remedy="choose another"
+        ) from None
+    return folder
+
+
+def check_writable(path: str | Path, subject: str = "output must be") -> None:
+    """Make sure that a folder is there or can be made, and takes files, and leave everything as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    subject : str
+        As for :func:`writable_folder`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`writable_folder` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(folder + "/a/b")
+    ...     os.listdir(folder)
+    []
+    """
+    folder = Path(path)
+    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        writable_folder(folder, subject)
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):  # not made, or in use by now
+                place.rmdir()
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    The content goes to a temporary file beside ``path``, is flushed to disk and takes its name in one step; an
+    exception or Ctrl-C on the way leaves ``path`` as it was and no temporary file.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write, in an existing folder.
+    content : bytes or str
+        Text is encoded as UTF-8.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OSError
+        If the disk refuses; its ``filename`` is ``path``, whatever step failed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(folder + "/note.txt", "whole").read_text()
+    'whole'
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
+    return target

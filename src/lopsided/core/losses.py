@@ -1,0 +1,276 @@
+"""Losses, as functions of the logits: convex ones, and focal loss, which is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lopsided.core.arguments import ArgumentError, check_choice, check_number, is_number
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTerms:
+    r"""What a loss does to each class, in the one form that the solver knows.
+
+    A sample of class k with logits x costs, over the normaliser,
+
+    .. math:: w_k\Big[\log\sum_j e^{y_j} - \sum_j t_{kj} y_j\Big],\qquad
+              y_j = \rho_k\gamma_j x_j + o_j - m_k [j=k],\qquad t_{kj} = (1-\varepsilon)[j=k] + \varepsilon/K.
+
+    Attributes
+    ----------
+    weights, margins, offsets, row_scales, column_scales : (K,) array
+        w, m, o, ρ and γ.
+    smoothing : float
+        ε.
+    normaliser : float
+        What the sum over samples is divided by.
+    """
+
+    weights: Array
+    margins: Array
+    offsets: Array
+    row_scales: Array
+    column_scales: Array
+    smoothing: float
+    normaliser: float
+
+    def table(self) -> Array:
+        """(K, 5) the per-class numbers side by side: classes of equal rows and counts are alike to the optimum."""
+        return np.stack([self.weights, self.margins, self.offsets, self.row_scales, self.column_scales], axis=1)
+
+    def _with_table(self, table: Array) -> ClassTerms:
+        weights, margins, offsets, row_scales, column_scales = table.T
+        return replace(
+            self,
+            weights=weights,
+            margins=margins,
+            offsets=offsets,
+            row_scales=row_scales,
+            column_scales=column_scales,
+        )
+
+    def take(self, classes: NDArray[np.int64]) -> ClassTerms:
+        """The terms of some classes."""
+        return self._with_table(self.table()[classes])
+
+    def average(self, groups: NDArray[np.int64], sizes: Array) -> ClassTerms:
+        """The mean terms of groups of classes, each class counted ``sizes`` times."""
+        totals = [np.bincount(groups, sizes * column) for column in self.table().T]
+        return self._with_table((np.array(totals) / np.bincount(groups, sizes)).T)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Softmax cross-entropy and its convex relatives; by default PyTorch's ``CrossEntropyLoss()``.
+
+    Parameters
+    ----------
+    weights : sequence of K numbers, optional
+        Weight of each class's samples, above 0.
+    reduction : {"mean", "samples"}, default "mean"
+        What the weighted sum is divided by: ``"mean"`` the sum of the weights of all samples (PyTorch's weighted
+        mean), ``"samples"`` their number N.
+    label_smoothing : float, default 0
+        ε in [0, 1): the target is (1 − ε) on the label plus ε/K on every class.
+    logit_adjustment : float, default 0
+        τ: adds τ log(n_j/N) to logit j inside the loss (Menon et al. 2021).
+    margins : sequence of K numbers, optional
+        m_k ≥ 0, subtracted from a sample's own logit inside the loss (LDAM, Cao et al. 2019).
+    scales : sequence of K numbers, optional
+        δ_k > 0, multiplied with the logits inside the loss.
+    scale_by : {"logit", "label"}, default "logit"
+        Whose δ multiplies logit j of a sample of class k: ``"logit"`` δ_j (CDT, Ye et al. 2020; with an adjustment VS,
+        Kini et al. 2021), ``"label"`` δ_k (LDT, Behnia et al. 2023).
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> loss = lp.CrossEntropy(weights=[1, 1, 5, 5], reduction="samples")
+    >>> lp.UFM(counts="500x2,100x2", lambda_z=1e-2, loss=loss).thresholds().within       # w √n / N
+    array([0.0186339 , 0.04166667])
+    """
+
+    weights: Sequence[float] | None = None
+    reduction: Literal["mean", "samples"] = "mean"
+    label_smoothing: float = 0.0
+    logit_adjustment: float = 0.0
+    margins: Sequence[float] | None = None
+    scales: Sequence[float] | None = None
+    scale_by: Literal["logit", "label"] = "logit"
+
+    def __post_init__(self) -> None:
+        for name, rule, least, strict in (
+            ("weights", "finite numbers above 0", 0.0, True),
+            ("margins", "finite numbers of at least 0", 0.0, False),
+            ("scales", "finite numbers above 0", 0.0, True),
+        ):
+            object.__setattr__(self, name, _per_class(name, getattr(self, name), rule, least, strict))
+        check_choice("reduction", self.reduction, ("mean", "samples"))
+        check_choice("scale_by", self.scale_by, ("logit", "label"))
+        if not is_number(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
+            raise ArgumentError("label_smoothing", "must be a number in [0, 1)", self.label_smoothing)
+        check_number("logit_adjustment", self.logit_adjustment)
+
+    @property
+    def name(self) -> str:
+        """Name by which the command line knows the loss."""
+        return "cross-entropy"
+
+    def terms(self, counts: NDArray[Any]) -> ClassTerms:
+        """The loss on classes of these counts.
+
+        Raises
+        ------
+        ValueError
+            If weights, margins or scales are not one a class.
+        """
+        classes, total = len(counts), float(np.sum(counts, dtype=np.float64))
+        ones = np.ones(classes)
+        for name in ("weights", "margins", "scales"):
+            value = getattr(self, name)
+            if value is not None and len(value) != classes:
+                raise ArgumentError(name, f"must have one number a class, {classes} like counts", got=str(len(value)))
+        weights = ones if self.weights is None else np.array(self.weights)
+        scales = ones if self.scales is None else np.array(self.scales)
+        return ClassTerms(
+            weights=weights,
+            margins=np.zeros(classes) if self.margins is None else np.array(self.margins),
+            offsets=self.logit_adjustment * np.log(counts / total),
+            row_scales=scales if self.scale_by == "label" else ones,
+            column_scales=scales if self.scale_by == "logit" else ones,
+            smoothing=float(self.label_smoothing),
+            normaliser=float(weights @ counts) if self.reduction == "mean" else total,
+        )
+
+
+class _Weighted:
+    """What losses of no other setting have of cross-entropy: class weights, and what their sum is divided by."""
+
+    weights: Sequence[float] | None
+    reduction: Literal["mean", "samples"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
+
+    def terms(self, counts: NDArray[Any]) -> ClassTerms:
+        """Weights and normaliser, and which classes the loss treats alike; the other terms are cross-entropy's.
+
+        Raises
+        ------
+        ValueError
+            If weights are not one a class.
+        """
+        return CrossEntropy(self.weights, self.reduction).terms(counts)
+
+
+@dataclass(frozen=True)
+class FocalLoss(_Weighted):
+    r"""Focal loss (Lin et al., ICCV 2017): :math:`-(1-s)^\gamma\log s`, s the softmax probability of the label.
+
+    It is convex in the logits only where s is large enough (γ = 2: from .0578 on, see
+    :func:`lopsided.solver.focal_convex_from`), so that ``solve`` looks for a stationary point and says so; its gap is a
+    bound all the same, and zero up to rounding where no class's s falls below
+    :func:`lopsided.solver.focal_tight_from` (γ = 2: .1633).
+
+    Parameters
+    ----------
+    gamma : float, default 2
+        γ ≥ 0; 0 is cross-entropy, certified as such.
+    weights : sequence of K numbers, optional
+        Weight of each class's samples (the α of the paper), above 0.
+    reduction : {"mean", "samples"}, default "mean"
+        As for :class:`CrossEntropy`.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> solution = lp.UFM(counts="500x2,100x2", lambda_z=5e-3, loss=lp.FocalLoss(gamma=1.0)).solve()
+    >>> solution.status, solution.gap < 1e-9         # a stationary point that turns out to be the optimum
+    ('optimal', True)
+    """
+
+    gamma: float = 2.0
+    weights: Sequence[float] | None = None
+    reduction: Literal["mean", "samples"] = "mean"
+
+    def __post_init__(self) -> None:
+        check_number("gamma", self.gamma, least=0)
+        super().__post_init__()
+
+    @property
+    def name(self) -> str:
+        """Name by which the command line knows the loss."""
+        return "focal"
+
+
+@dataclass(frozen=True)
+class SquaredError(_Weighted):
+    r"""Squared error to the one-hot label: :math:`\tfrac12\|x-e_k\|^2`, x the logits of a sample of class k.
+
+    Parameters
+    ----------
+    weights : sequence of K numbers, optional
+        Weight of each class's samples, above 0.
+    reduction : {"mean", "samples"}, default "mean"
+        As for :class:`CrossEntropy`.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> model = lp.UFM(counts="400,100", lambda_z=0.02, bias=False, loss=lp.SquaredError())
+    >>> model.solve().geometry.mean_logits.round(12)                # 1 − Nλ/√n on the diagonal, or nothing
+    array([[0.5, 0. ],
+           [0. , 0. ]])
+    """
+
+    weights: Sequence[float] | None = None
+    reduction: Literal["mean", "samples"] = "mean"
+
+    @property
+    def name(self) -> str:
+        """Name by which the command line knows the loss."""
+        return "squared-error"
+
+
+Loss = CrossEntropy | FocalLoss | SquaredError
+
+#: Every loss by the name the command line knows it by.
+LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "squared-error": SquaredError, "focal": FocalLoss}
+
+
+def _per_class(name: str, values: Any, rule: str, least: float, strict: bool) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ArgumentError(name, f"must be {rule}, one a class", values) from None
+    if numbers.ndim != 1:
+        raise ArgumentError(name, f"must be {rule}, one a class", got=f"an array of shape {numbers.shape}")
+    broken = ~np.isfinite(numbers) | ((numbers <= least) if strict else (numbers < least))
+    if broken.any():
+        index = int(np.argmax(broken))
+        raise ArgumentError(name, f"must be {rule}, one a class", got=f"{numbers[index]:g} for class {index}")
+    return tuple(numbers.tolist())

@@ -1,0 +1,391 @@
+"""The torchmetrics face of the measures: the same numbers with the life cycle that training loops expect.
+
+Loaded on first use, since torchmetrics brings Matplotlib and SciPy's signal processing along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lopsided.core.arguments import ArgumentError
+from lopsided.core.geometry import Geometry
+from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4
+from lopsided.metrics.moment_metric import Classifier, MomentMetric
+from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
+from lopsided.metrics.summary import measure
+from lopsided.metrics.variability import (
+    cdnv,
+    cdnv_per_class,
+    nc1,
+    nc1_rank_aware,
+    nc1_trace_ratio,
+    nc1_trace_ratio_per_class,
+    nc1_unweighted,
+    nc1_weighted,
+)
+
+#: NC1 by the name of its convention.
+CONVENTIONS: dict[str, Callable[..., float]] = {
+    "paper": nc1,
+    "unweighted": nc1_unweighted,
+    "weighted": nc1_weighted,
+    "trace_ratio": nc1_trace_ratio,
+    "rank_aware": nc1_rank_aware,
+}
+
+#: Variability of each class, by the name of its convention.
+PER_CLASS: dict[str, Callable[..., Any]] = {"trace_ratio": nc1_trace_ratio_per_class, "cdnv": cdnv_per_class}
+
+
+class NeuralCollapse(MomentMetric):
+    """Every measure of neural collapse at once: :func:`measure` with the life cycle of a torchmetrics metric.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    predicted : Geometry, optional
+        What the theory predicts for these classes, to measure the distance from it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lopsided.metrics import NeuralCollapse
+    >>> head = torch.nn.Linear(2, 3)
+    >>> metric = NeuralCollapse(num_classes=3, dim=2, classifier=head)
+    >>> for _ in range(4):
+    ...     metric.update(torch.randn(32, 2), torch.randint(0, 3, (32,)))
+    >>> values = metric.compute()
+    >>> values["num_samples"], {"nc1", "nc2_etf", "nc3_etf", "nc4", "rank", "merged"} <= set(values)
+    (128, True)
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        predicted: Geometry | None = None,
+        scatter: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, scatter=scatter, **kwargs)
+        self.predicted = _fitting(predicted, num_classes)
+
+    def compute(self) -> dict[str, Any]:
+        """Return the dictionary of :func:`measure`."""
+        return measure(self.gathered(), *self.weight_and_bias(), predicted=self.predicted)
+
+    def plot(self, val: dict[str, Any] | Sequence[dict[str, Any]] | None = None, ax: Any = None) -> Any:
+        """Plot the measures that are single numbers.
+
+        Parameters
+        ----------
+        val : dict or sequence of dict, optional
+            Results of ``compute`` or ``forward``, one or a series; computed now if not given.
+        ax : matplotlib Axes, optional
+            Where to draw.
+
+        Returns
+        -------
+        figure, axes
+        """
+        results = self.compute() if val is None else val
+        if isinstance(results, dict):
+            return self._plot(_numbers(results), ax)
+        return self._plot([_numbers(result) for result in results], ax)
+
+
+class _SingleValue(MomentMetric):
+    """A metric whose value is one number."""
+
+    def compute(self) -> Tensor:
+        """Return the value: a float64 scalar on the metric's device, NaN or infinite where it is not defined."""
+        return torch.tensor(self._value(), dtype=torch.float64, device=self.device)
+
+    def _value(self) -> float:
+        raise NotImplementedError
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot one value or a series; parameters as in torchmetrics. Returns figure and axes."""
+        return self._plot(val, ax)
+
+
+class NC1(_SingleValue):
+    """Within-class variability, in the convention named.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, **kwargs
+        As for :class:`MomentMetric`.
+    convention : {"paper", "unweighted", "weighted", "trace_ratio", "rank_aware"}, optional
+        :func:`nc1`, :func:`nc1_unweighted`, :func:`nc1_weighted`, :func:`nc1_trace_ratio` or :func:`nc1_rank_aware`;
+        the last goes by the rank of the mean logits where there is a classifier, of the class means otherwise.
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torchmetrics import MetricCollection
+    >>> from lopsided.metrics import CDNV, NC1
+    >>> metrics = MetricCollection({"nc1": NC1(2, 1), "ratio": NC1(2, 1, convention="trace_ratio"), "cdnv": CDNV(2, 1)})
+    >>> metrics.update(torch.tensor([[0.9], [1.1], [-0.9], [-1.1]]), torch.tensor([0, 0, 1, 1]))
+    >>> {name: round(float(value), 3) for name, value in metrics.compute().items()}
+    {'cdnv': 0.003, 'nc1': 0.005, 'ratio': 0.01}
+    >>> metrics.compute_groups  # one state, updated once
+    {0: ['cdnv', 'nc1', 'ratio']}
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        convention: str = "paper",
+        corrected: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        if convention not in CONVENTIONS:
+            raise ArgumentError("convention", f"must be one of {', '.join(CONVENTIONS)}", convention)
+        if convention != "trace_ratio" and not self._shape[2]:
+            raise ArgumentError(
+                "scatter", "must be kept to invert Σ_B", got="False", remedy="or choose convention='trace_ratio'"
+            )
+        self.convention, self.corrected = convention, corrected
+
+    def _value(self) -> float:
+        moments = self.gathered()
+        if self.convention == "rank_aware":
+            return nc1_rank_aware(moments, self.geometry().rank, corrected=self.corrected)
+        return CONVENTIONS[self.convention](moments, corrected=self.corrected)
+
+
+class CDNV(_SingleValue):
+    """Class-distance normalised variance over all pairs of classes: :func:`cdnv`.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        corrected: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        self.corrected = corrected
+
+    def _value(self) -> float:
+        return cdnv(self.gathered(), corrected=self.corrected)
+
+
+class ClassVariability(MomentMetric):
+    """Within-class variability of each class by itself.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    convention : {"trace_ratio", "cdnv"}, optional
+        :func:`nc1_trace_ratio_per_class` or :func:`cdnv_per_class`.
+    corrected : bool, optional
+        Whether to correct the bias of few samples a class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lopsided.metrics import ClassVariability
+    >>> metric = ClassVariability(2, 1)
+    >>> metric.update(torch.tensor([[0.9], [1.1], [-1.0], [-1.0]]), torch.tensor([0, 0, 1, 1]))
+    >>> metric.compute()
+    tensor([0.0100, 0.0000], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        convention: str = "trace_ratio",
+        corrected: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        if convention not in PER_CLASS:
+            raise ArgumentError("convention", f"must be one of {', '.join(PER_CLASS)}", convention)
+        self.convention, self.corrected = convention, corrected
+
+    def compute(self) -> Tensor:
+        """Return a float64 vector of length K on the metric's device, NaN for a class that has no value."""
+        values = PER_CLASS[self.convention](self.gathered(), corrected=self.corrected)
+        return torch.as_tensor(values, dtype=torch.float64, device=self.device)
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot the classes' values, or a series of them; parameters as in torchmetrics. Returns figure and axes."""
+        return self._plot(val, ax)
+
+
+class NC2(_SingleValue):
+    """Distance of class means or classifier from the simplex or from the predicted geometry.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    of : {"means", "classifier"}, optional
+        What is measured.
+    predicted : Geometry, optional
+        Measure against this instead of the simplex: :func:`nc2_predicted` instead of :func:`nc2_etf`.
+    """
+
+    plot_upper_bound = math.sqrt(2)
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        of: str = "means",
+        predicted: Geometry | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        if of not in ("means", "classifier"):
+            raise ArgumentError("of", "must be 'means' or 'classifier'", of)
+        self.of, self.predicted = of, _fitting(predicted, num_classes)
+
+    def _value(self) -> float:
+        geometry = self.geometry()
+        if self.predicted is None:
+            return nc2_etf(geometry) if self.of == "means" else nc2_etf_classifier(geometry)
+        distance = nc2_predicted if self.of == "means" else nc2_predicted_classifier
+        return distance(geometry, self.predicted)
+
+
+class NC3(_SingleValue):
+    """Distance of the classifier from duality with the class means, or from the predicted relation between the two.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    predicted : Geometry, optional
+        Measure against this: :func:`nc3_predicted` instead of :func:`nc3_etf`.
+    """
+
+    plot_upper_bound = 2.0
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        predicted: Geometry | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        self.predicted = _fitting(predicted, num_classes)
+
+    def _value(self) -> float:
+        geometry = self.geometry()
+        return nc3_etf(geometry) if self.predicted is None else nc3_predicted(geometry, self.predicted)
+
+
+class NC4(_SingleValue):
+    """Share of classes whose own mean the classifier, with its bias, gives to another class: :func:`nc4`."""
+
+    plot_upper_bound = 1.0
+
+    def _value(self) -> float:
+        return nc4(self.geometry())
+
+
+class MinoritySpread(_SingleValue):
+    """How far apart the rare classes still are, in units of the common ones: :func:`minority_spread`.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`.
+    minority : sequence of int, optional
+        The rare classes; those of the smallest count seen if not given.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        classifier: Classifier | None = None,
+        *,
+        minority: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, dim, classifier, **kwargs)
+        self.minority = minority
+
+    def _value(self) -> float:
+        return minority_spread(self.geometry(), self.minority)
+
+
+class MeanLogits(MomentMetric):
+    """The class means' logits without the bias: :attr:`Geometry.mean_logits`, row k those of class k.
+
+    Parameters
+    ----------
+    num_classes, dim, classifier, scatter, **kwargs
+        As for :class:`MomentMetric`; a classifier is needed once the value is computed.
+    """
+
+    def compute(self) -> Tensor:
+        """Return a float64 (K, K) tensor on the metric's device, NaN in the row of a class not seen."""
+        if self.classifier is None:
+            raise ArgumentError("classifier", "must be given to measure mean logits", got="none")
+        return torch.as_tensor(self.geometry().mean_logits, dtype=torch.float64, device=self.device)
+
+
+class MeanLogitRank(_SingleValue):
+    """Rank of the mean logits, or of the class means where there is no classifier: :attr:`Geometry.rank`."""
+
+    higher_is_better = True
+
+    def _value(self) -> float:
+        return float(self.geometry().rank)
+
+
+def _fitting(predicted: Geometry | None, num_classes: int) -> Geometry | None:
+    if predicted is not None and predicted.num_classes != num_classes:
+        raise ArgumentError(
+            "predicted", f"must have the classes that are measured, {num_classes}", got=str(predicted.num_classes)
+        )
+    return predicted
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Tensor]:
+    """The entries worth plotting: measures that are single numbers, NaN where they have no value."""
+    return {
+        name: torch.tensor(math.nan if value is None else float(value))
+        for name, value in values.items()
+        if (value is None or isinstance(value, (int, float))) and not name.startswith("num_")
+    }

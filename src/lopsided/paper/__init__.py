@@ -1,0 +1,1 @@
+"""The paper's figures and what it leaves open: plans, judges, verdicts."""

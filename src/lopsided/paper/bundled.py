@@ -1,0 +1,64 @@
+"""The files that state the package's own experiments, and the scales that these share."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lopsided.runs.sweep import samples_a_class
+
+#: The settings of ``small`` where its data set is not on this machine.
+EMBEDDED = "embedded"
+
+
+def read_stated(name: str) -> dict[str, Any]:
+    """Read one of the package's files of experiments.
+
+    Parameters
+    ----------
+    name : str
+        Of a file in ``figures/`` or ``next/``: ``fig1``, ``demo``, or ``scales``, which the others share.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> sorted(read_stated("scales"))
+    ['embedded', 'full', 'small']
+    """
+    places = [files("lopsided.paper") / folder / f"{name}.toml" for folder in ("figures", "next")]
+    (found,) = (place for place in places if place.is_file())
+    return tomllib.loads(found.read_text(encoding="utf-8"))
+
+
+def small_scale(data: str | None = None, data_folder: str | Path | None = None) -> str:
+    """Name the table of ``scales`` that trains in minutes, or less, on one core.
+
+    Parameters
+    ----------
+    data : str, optional
+        The data set; by default the one of ``small``, or else what is on this machine.
+    data_folder : str or Path, optional
+        Where the files of the data set are.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> small_scale("digits"), small_scale("fashion-mnist")
+    ('embedded', 'small')
+    """
+    scales = read_stated("scales")
+    if data is not None:
+        return EMBEDDED if data == scales[EMBEDDED]["data"] else "small"
+    try:
+        samples_a_class(scales["small"]["data"], data_folder)
+    except ValueError:
+        return EMBEDDED
+    return "small"

@@ -1,0 +1,107 @@
+"""Experiments carried out and judged: the nine figures of Hong & Ling (JMLR 2024), and what they leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lopsided.paper.checks import Check, Table
+from lopsided.paper.judging import judge_experiment
+from lopsided.paper.plans import Experiment, plan
+from lopsided.runs.execution import RunProgress
+from lopsided.runs.record import Run
+from lopsided.runs.sweep import SweepProgress, run_sweep
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """An experiment carried out.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    rows : tuple of dict
+        One a point: the row of the sweep, with ``figure``, ``x`` and the paper's own ``asked_counts`` and
+        ``asked_lambda_z``.
+    runs : tuple of Run
+        One a point.
+    checks : tuple of Check
+        Claim by claim, predicted and found.
+    notes : tuple of str
+        What else was found, in sentences.
+    tables : tuple of Table
+        The same in numbers.
+    """
+
+    experiment: Experiment
+    rows: tuple[dict[str, Any], ...]
+    runs: tuple[Run, ...]
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+def reproduce(
+    names: Sequence[str],
+    output: str | Path,
+    *,
+    scale: str = "small",
+    jobs: int = 0,
+    scheduler: str | None = None,
+    data_folder: str | Path | None = None,
+    accelerator: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+    progress: SweepProgress | None = None,
+    epoch_progress: RunProgress | None = None,
+) -> list[Reproduction]:
+    """Carry out experiments and judge them; a run that two of them share is done once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of :data:`lopsided.paper.plans.EXPERIMENTS`.
+    output, jobs, scheduler, data_folder, accelerator, progress, epoch_progress
+        Of :func:`lopsided.runs.sweep.run_sweep`.
+    scale, changes
+        Of :func:`lopsided.paper.plans.plan`.
+
+    Returns
+    -------
+    list of Reproduction
+        One an experiment.
+
+    Raises
+    ------
+    ValueError, OSError
+        As :func:`lopsided.paper.plans.plan` and :func:`lopsided.runs.sweep.run_sweep` do.
+    """
+    experiments = [plan(name, scale, data_folder=data_folder, changes=changes) for name in names]
+    configurations = list(dict.fromkeys(point.fitted for entry in experiments for point in entry.points))
+    sweep = run_sweep(
+        configurations,
+        output,
+        jobs=jobs,
+        scheduler=scheduler,
+        data_folder=data_folder,
+        accelerator=accelerator,
+        progress=progress,
+        epoch_progress=epoch_progress,
+    )
+    found = {row["digest"]: (row, run) for row, run in zip(sweep.rows, sweep.runs(), strict=True)}
+    return [_judged(experiment, found) for experiment in experiments]
+
+
+def _judged(experiment: Experiment, found: Mapping[str, tuple[dict[str, Any], Run]]) -> Reproduction:
+    rows, runs = [], []
+    for point in experiment.points:
+        row, run = found[point.fitted.digest]
+        asked = {"asked_counts": point.asked.counts, "asked_lambda_z": point.asked.model.lambda_z}
+        x = experiment.position(point) if experiment.x else None
+        rows.append({"figure": experiment.name, "scale": experiment.scale, "x": x, **asked, **row})
+        runs.append(run)
+    judged = judge_experiment(experiment, rows, runs)
+    return Reproduction(
+        experiment, tuple(rows), tuple(runs), tuple(judged.checks), tuple(judged.notes), tuple(judged.tables)
+    )

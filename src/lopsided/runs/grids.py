@@ -1,0 +1,121 @@
+"""TOML files that state many runs: settings that all share, and grids of those that vary."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lopsided.core.arguments import ArgumentError
+from lopsided.runs.configuration import KEYS, Configuration, check_key, configure
+
+#: The one key of a file that is not a setting.
+GRID = "grid"
+
+
+def read_configurations(path: str | Path, changes: Mapping[str, Any] | None = None) -> list[Configuration]:
+    r"""Every run that a file states.
+
+    Top-level keys are settings that all runs share. ``[grid]`` gives lists: every combination of them is a run. Several
+    ``[[grid]]`` tables are one grid each, for settings that vary together.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file.
+    changes : mapping, optional
+        Settings that replace the file's, in its grids too.
+
+    Returns
+    -------
+    list of Configuration
+        At least one, in the order of the file, the last key of a grid varying fastest; equal ones once.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or is no TOML, a key does not exist (the nearest is named), or a value breaks its
+        rule. It begins with ``config`` and the file, or, where a change is to blame, with that setting.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w+", suffix=".toml") as file:
+    ...     _ = file.write('data = "digits"\ncounts = "30x5,6x5"\n[grid]\nlambda_z = [0.003, 0.009]\nseed = [0, 1]')
+    ...     file.flush()
+    ...     [(run.lambda_z, run.seed) for run in read_configurations(file.name)]
+    [(0.003, 0), (0.003, 1), (0.009, 0), (0.009, 1)]
+    """
+    changes = dict(changes or {})
+    try:
+        return expand(read_toml(path), changes)
+    except ValueError as error:
+        if str(error).partition(" ")[0] in changes:
+            raise
+        text = str(error)
+        raise ValueError(text if text.startswith("config ") else f"config {str(path)!r}: {text}") from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is not TOML; beginning with ``config``.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ArgumentError(
+            "config", "must be a TOML file", remedy=f"cannot read {str(path)!r} ({error.strerror or error})"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError("config", f"{str(path)!r} is no TOML file: {error}") from None
+
+
+def expand(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """Every run that a document states; see :func:`read_configurations`.
+
+    Raises
+    ------
+    ValueError
+        If a key does not exist, or a value breaks its rule.
+
+    Examples
+    --------
+    >>> common = {"data": "digits", "lambda_z": 0.003}
+    >>> runs = expand({**common, "grid": [{"counts": ["20x2", "20x3"]}, {"counts": ["9x2"], "lambda_z": [0.1]}]})
+    >>> [(run.counts, run.lambda_z) for run in runs]
+    [('20x2', 0.003), ('20x3', 0.003), ('9x2', 0.1)]
+    """
+    changes = dict(changes or {})
+    for name in document:
+        check_key(name, (*KEYS, GRID))
+    shared = {name: value for name, value in document.items() if name != GRID}
+    runs = [
+        configure({**shared, **combination, **changes})
+        for grid in _grids(document.get(GRID, []))
+        for combination in _combinations(grid, changes)
+    ]
+    return list(dict.fromkeys(runs))
+
+
+def _grids(stated: Any) -> list[Mapping[str, Any]]:
+    grids = [stated] if isinstance(stated, Mapping) else stated
+    if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
+        raise ArgumentError("grid", "must be a table of lists, [grid], or several, [[grid]]", stated)
+    return grids or [{}]
+
+
+def _combinations(grid: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for name, values in grid.items():
+        check_key(name)
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"grid.{name} must be a list of at least one value; got {values!r}")
+    varied = {name: values for name, values in grid.items() if name not in changes}
+    for values in itertools.product(*varied.values()):
+        yield dict(zip(varied, values, strict=True))
