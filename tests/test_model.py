@@ -9,7 +9,7 @@ import pytest
 
 import lopsided as lp
 import references
-from lopsided import theory
+from lopsided import solver, theory
 from lopsided.solver import focal_tight_from, stationary_point
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
@@ -129,7 +129,7 @@ def test_bracketed_thresholds_are_the_exact_ones_where_these_are_known() -> None
 def test_focal_loss_of_many_classes_collapses_later_than_locally() -> None:
     """Where the loss is concave at the uniform prediction Z = 0 is a local minimum long before it is the best one."""
     model = lp.UFM([10] * 40, 1.0, loss=lp.FocalLoss(5.0), bias=False)
-    local = theory.stationary.complete_norm(model)
+    local = solver.complete_norm(model)
     complete = model.thresholds().complete
     assert complete > 1.02 * local
     between = model.replaced(lambda_z=np.sqrt(local * complete)).solve()
@@ -154,7 +154,7 @@ REFUSING: dict[str, Callable[[lp.UFM], object]] = {
     "critical_path": lambda model: model.critical_path(),
     "the certified solver": lambda model: lp.solve_path(model, [0.01, 0.02]),
     "certify_logits": lambda model: lp.certify_logits(model, np.zeros((4, 4))),
-    "deep_stationary_point": lambda model: theory.deep_stationary_point(model, 2),
+    "deep_stationary_point": lambda model: solver.deep_stationary_point(model, 2),
     "seli_limit": theory.seli_limit,
 }
 

@@ -44,8 +44,8 @@ def test_the_lead_is_read_off_the_logits(counts, mode, share):
     for k, row in enumerate(outputs):
         others = np.delete(row, k)
         assert found.logit_gap[k] == pytest.approx(row[k] - others.max(), abs=1e-7)
-        assert row[found.rival[k]] == pytest.approx(others.max(), abs=1e-7)
-        assert found.rival[k] != k
+        assert row[found.runner_up[k]] == pytest.approx(others.max(), abs=1e-7)
+        assert found.runner_up[k] != k
         assert found.probability[k] == pytest.approx(np.exp(row[k]) / np.exp(row).sum(), abs=1e-8)
 
 
@@ -61,24 +61,24 @@ def test_below_the_threshold_over_root_two_every_class_is_its_own(counts, weight
     loss = lp.CrossEntropy(weights=weights[: len(counts)])
     limits = lp.check(counts, 1.0, loss=loss, **mode).thresholds
     found = lp.check(counts, below * float(limits.min()) / math.sqrt(2), loss=loss, **mode)
-    assert found.outvoted == []
+    assert found.misclassified == []
     assert found.states == ("kept",) * len(counts)
 
 
 def test_that_guarantee_is_nearly_tight():
-    """Not far above its threshold over √2 a class can be outvoted: one of 10 beside one of very many."""
+    """Not far above its threshold over √2 a class can be misclassified: one of 10 beside one of very many."""
     counts = np.array([10**7, 10, 10])
     limit = lp.check(counts, 1.0).thresholds.min()
-    assert lp.check(counts, float(limit) / 1.3).outvoted == [1, 2]
+    assert lp.check(counts, float(limit) / 1.3).misclassified == [1, 2]
 
 
 def test_a_class_alone_in_its_count_is_lost_where_another_is_predicted():
     fading, lost = (lp.check("500,300,100", decay) for decay in (0.0105, 0.0115))
     assert not fading.exact.any()
     assert fading.thresholds[2] == pytest.approx(10 / 900)
-    assert (fading.states[2], fading.outvoted) == ("fading", [2])
-    assert (lost.states[2], lost.outvoted, lost.merged) == ("lost", [2], [])
-    assert lost.rival[2] == 0
+    assert (fading.states[2], fading.misclassified) == ("fading", [2])
+    assert (lost.states[2], lost.misclassified, lost.merged) == ("lost", [2], [])
+    assert lost.runner_up[2] == 0
     assert any("alone in its count" in sentence for sentence in lost.assumptions)
 
 
@@ -130,7 +130,7 @@ def test_resampling_first():
     kept = lp.check("500x5,100x5", 0.0035, sampling_strategy="all")
     assert kept.lost == []
     assert kept.thresholds[9] == pytest.approx(np.sqrt(500) / 5000)
-    weighted = lp.check("500x5,100x5", 0.0035, sampling_strategy={9: 500}, penalised="sample")
+    weighted = lp.check("500x5,100x5", 0.0035, sampling_strategy={9: 500}, feature_penalty_per="sample")
     assert weighted.thresholds[9] == pytest.approx(min(5 * 10 / 3400, weighted.complete))
     assert 9 not in weighted.lost
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lopsided as lp
-from lopsided import remedies
+from lopsided import nn
 from lopsided.advice.instructions import LONGEST_LINE
 from lopsided.nn import optimizer_decays
 
@@ -22,7 +22,7 @@ LOSSES = [
 
 def evaluated(remedy: lp.Remedy, **given: Any) -> Any:
     """What the line of a remedy gives, with nothing known but what a user has."""
-    known = {name: getattr(remedies, name) for name in remedies.__all__}
+    known = {name: getattr(nn, name) for name in nn.__all__}
     known |= {"CrossEntropy": lp.CrossEntropy, "SquaredError": lp.SquaredError, "torch": torch, "remedy": remedy}
     return eval(remedy.python.removeprefix("labels = "), {**known, **given})
 
@@ -44,7 +44,7 @@ def test_a_line_makes_the_loss_that_was_solved(loss):
             continue
         module = evaluated(remedy, counts=COUNTS)
         assert isinstance(module, torch.nn.Module)
-        assert_same_loss(module.twin, remedy.problem.loss, COUNTS)
+        assert_same_loss(module.loss, remedy.problem.loss, COUNTS)
         tried.add(remedy.name)
     assert "class-weights" in tried
     if loss == lp.CrossEntropy():
@@ -88,7 +88,7 @@ def test_many_numbers_are_named_and_not_written():
         assert "remedy." in remedy.python
         found = evaluated(remedy, labels=labels, counts=counts)
         if remedy.name == "class-weights":
-            assert_same_loss(found.twin, remedy.problem.loss, counts)
+            assert_same_loss(found.loss, remedy.problem.loss, counts)
         elif remedy.name == "merging":
             np.testing.assert_array_equal(found.bincount(), remedy.problem.counts)
         else:

@@ -15,7 +15,7 @@ from torch import nn
 from callbacks.digits import CLASSES, COUNTS, DIM, Classifier, digits, loader, trainer
 from lopsided.callbacks import CollapseMonitor, CollapseWarning
 from lopsided.metrics import Moments, measure
-from lopsided.training import Decays, Descent, RegularisedObjective, build_network
+from lopsided.training import Decays, OptimizerConfig, RegularisedObjective, build_network
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning's own, of newer torch
@@ -189,7 +189,7 @@ def regularised(share: float, epochs: int = 30, **options: Any) -> tuple[Any, Co
         network,
         num_samples=sum(COUNTS),
         decays=Decays(weight=lambda_w, features=(share * threshold) ** 2 / lambda_w, bias=0.0),
-        descent=Descent(learning_rate=0.01, ramp=0.0),
+        descent=OptimizerConfig(learning_rate=0.01, ramp=0.0),
     )
     monitor = CollapseMonitor(CLASSES, lambda_w=lambda_w, **options)
     fitter = trainer(monitor, max_epochs=epochs)

@@ -88,8 +88,8 @@ def test_what_a_remedy_costs_is_said(call, monkeypatch):
         "class-weights",
     )  # fmt: skip
     assert "it costs: newly lost 0–1" in outcome.out
-    outvoted = call(*TWO, "--margin", "1", "--levers", "decay")
-    assert "another class is still predicted for 5 of those kept (5–9)" in outvoted.out
+    misclassified = call(*TWO, "--margin", "1", "--levers", "decay")
+    assert "another class is still predicted for 5 of those kept (5–9)" in misclassified.out
 
 
 def test_classes_go_by_their_names(call, tmp_path, monkeypatch):

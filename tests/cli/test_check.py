@@ -190,7 +190,10 @@ def test_a_checkpoint_without_a_weight_or_a_class_is_refused(call, tmp_path):
         ((*TWO, "--lambda-z", "0.1", "--margin", "0.5"), "--margin must be a finite number of at least 1"),
         ((*TWO, "--lambda-z", "0.1", "--weights", "1x5,0x5"), "--weights must be finite numbers above 0"),
         ((*TWO, "--lambda-z", "0.1", "--weights", "1x5,-2x5"), "--weights must be finite numbers above 0"),
-        ((*TWO, "--lambda-z", "0.1", "--penalised", "x"), "--penalised must be 'appearance' or 'sample'"),
+        (
+            (*TWO, "--lambda-z", "0.1", "--feature-penalty-per", "x"),
+            "--feature-penalty-per must be 'appearance' or 'sample'",
+        ),
         ((*TWO, "--lambda-z", "0.1", "--sampling-strategy", "12:5"), "--sampling-strategy must name class numbers"),
         ((*TWO, "--lambda-z", "0.1", "--sampling-strategy", "9:x"), "--sampling-strategy: cannot read '9:x'"),
         (("check", "--counts", "nowhere.csv", "--lambda-z", "0.1"), "nowhere.csv: No such file"),

@@ -121,7 +121,7 @@ def test_all_samples_give_the_formula_of_the_paper(case, logits):
 
 def test_value_and_gradient_are_those_of_the_twin_in_the_theory(case, logits):
     criterion = case[0]()
-    theory = logit_loss(lp.UFM(COUNTS, lambda_z=0.01, loss=criterion.twin))
+    theory = logit_loss(lp.UFM(COUNTS, lambda_z=0.01, loss=criterion.loss))
     values, slopes = theory.evaluate(logits)
     value, gradient = on_all_samples(criterion, logits)
     assert value == pytest.approx(float(theory.weights @ values), rel=1e-12)
@@ -131,7 +131,7 @@ def test_value_and_gradient_are_those_of_the_twin_in_the_theory(case, logits):
 def test_the_twin_is_what_is_predicted(case):
     """Objective − penalties = the module's value at the certified optimum's own logits."""
     criterion = case[0]()
-    solution = lp.UFM(COUNTS, lambda_z=0.02, lambda_b=0.1, loss=criterion.twin).solve()
+    solution = lp.UFM(COUNTS, lambda_z=0.02, lambda_b=0.1, loss=criterion.loss).solve()
     geometry = solution.geometry
     nuclear = np.linalg.svd(geometry.mean_logits * np.sqrt(COUNTS)[:, None], compute_uv=False).sum()
     value, _ = on_all_samples(criterion, geometry.mean_logits + geometry.bias)
@@ -257,7 +257,7 @@ def test_copies_and_pickles_are_the_same_loss(case, logits):
         torch.load(stored, weights_only=False),
     ):
         assert type(other) is type(criterion)
-        assert other.twin == criterion.twin
+        assert other.loss == criterion.loss
         assert on_all_samples(other, logits)[0] == before
 
 
@@ -280,7 +280,7 @@ def test_a_loss_of_thousands_of_classes_prints_one_line():
 
 @pytest.mark.parametrize("counts", ["9,4x2,2", np.array(COUNTS), tuple(COUNTS), torch.tensor(COUNTS)], ids=type)
 def test_counts_in_every_form(counts):
-    assert VSLoss(counts, 0.3).twin == VSLoss(COUNTS, 0.3).twin
+    assert VSLoss(counts, 0.3).loss == VSLoss(COUNTS, 0.3).loss
 
 
 def test_labels_of_every_integer_dtype():
@@ -343,9 +343,9 @@ def test_bad_settings_are_refused_by_name(build, message):
 
 
 def test_the_same_module_is_called_a_training_loss():
-    from lopsided import remedies, training
+    from lopsided import nn, training
 
-    assert training.loss_module is remedies.loss_module
+    assert training.loss_module is nn.loss_module
     assert isinstance(LDAMLoss(COUNTS), training.DataTerm)
     with pytest.raises(AttributeError, match="NoSuchLoss"):
-        _ = remedies.NoSuchLoss
+        _ = nn.NoSuchLoss

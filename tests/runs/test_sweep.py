@@ -52,7 +52,7 @@ def test_a_row_says_what_was_asked_what_came_out_and_where_it_was_made(done):
 
 def test_resampled_runs_are_predicted_by_the_model_of_what_they_show(tmp_path):
     """More samples than the data set has of a class may be shown, since they are shown again."""
-    runs = tiny(sampling_strategy=["30x2,999x2"], penalised=["appearance", "sample"])
+    runs = tiny(sampling_strategy=["30x2,999x2"], feature_penalty_per=["appearance", "sample"])
     rows = run_sweep(runs, tmp_path, jobs=1).rows
     for run, row in zip(runs, rows, strict=True):
         assert row["sampling_strategy"] == "30x2,999x2"

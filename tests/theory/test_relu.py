@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 import references
-from lopsided.solver import orthant_norm, relu_complete_threshold, relu_optimum, stationary_point
+from lopsided.solver import orthant_norm, stationary_point
+from lopsided.theory import relu_complete_threshold, relu_optimum
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 

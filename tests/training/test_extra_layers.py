@@ -14,9 +14,9 @@ from lopsided.data import load_data, sample_indices
 from lopsided.solver import deep_branch
 from lopsided.training import (
     Decays,
-    Descent,
     ExtraLayers,
     FreeFeatures,
+    OptimizerConfig,
     RegularisedObjective,
     build_network,
     building,
@@ -38,7 +38,7 @@ def deep():
 def test_the_loss_is_the_objective_written_out(deep):
     network, data = deep
     decays = Decays(weight=0.3, features=0.2, bias=0.1)
-    module = RegularisedObjective(network, num_samples=7, decays=decays, descent=Descent(0.1, ramp=0.0))
+    module = RegularisedObjective(network, num_samples=7, decays=decays, descent=OptimizerConfig(0.1, ramp=0.0))
     free = network.network.table.detach().double().numpy()
     first, second, head = (weight.detach().double().numpy() for weight in network.decayed_weights)
     bias = network.head.bias.detach().double().numpy()

@@ -11,7 +11,7 @@ import torch
 import lopsided as lp
 from lopsided.data import sample_indices
 from lopsided.nn import loss_module
-from lopsided.training import Decays, Descent, FreeFeatures, RegularisedObjective, build_network
+from lopsided.training import Decays, FreeFeatures, OptimizerConfig, RegularisedObjective, build_network
 
 DECAYS = Decays(weight=0.3, features=0.2, bias=0.1)
 
@@ -38,7 +38,7 @@ def setting():
     with torch.no_grad():
         network.head.bias.copy_(torch.tensor([0.3, -0.2, 0.5]))
     objective = RegularisedObjective(
-        network, num_samples=12, decays=DECAYS, descent=Descent(learning_rate=0.1, ramp=0.0)
+        network, num_samples=12, decays=DECAYS, descent=OptimizerConfig(learning_rate=0.1, ramp=0.0)
     )
     return data, network, objective
 
@@ -72,7 +72,7 @@ def test_a_head_without_bias_is_fine():
 
 def test_the_ramp_raises_classifier_and_feature_decay_but_not_the_bias_decay(setting):
     data, network, objective = setting
-    objective.descent = Descent(learning_rate=0.1, ramp=0.5, ramp_start=0.01)
+    objective.descent = OptimizerConfig(learning_rate=0.1, ramp=0.5, ramp_start=0.01)
     objective.total_steps = 100
     loss = objective.training_step((data.inputs, data.labels), 0).item()
     expected = naive_objective(network, data.labels, decay_w=0.003, decay_h=0.002, decay_b=0.1)
@@ -80,7 +80,7 @@ def test_the_ramp_raises_classifier_and_feature_decay_but_not_the_bias_decay(set
 
 
 def test_the_ramp_is_geometric_and_ends_at_one():
-    descent = Descent(learning_rate=0.1, ramp=0.4, ramp_start=0.03)
+    descent = OptimizerConfig(learning_rate=0.1, ramp=0.4, ramp_start=0.03)
     factors = [descent.decay_factor(step / 100) for step in range(101)]
     assert factors[0] == pytest.approx(0.03)
     np.testing.assert_allclose(np.diff(np.log(factors[:41])), math.log(1 / 0.03) / 40)
@@ -88,7 +88,7 @@ def test_the_ramp_is_geometric_and_ends_at_one():
 
 
 def test_without_a_ramp_the_decays_are_constant():
-    descent = Descent(learning_rate=0.1, ramp=0.0)
+    descent = OptimizerConfig(learning_rate=0.1, ramp=0.0)
     assert [descent.decay_factor(progress) for progress in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
 
 
@@ -100,7 +100,7 @@ class _Trainer:
 def test_the_optimiser_adds_no_decay_of_its_own_and_follows_a_cosine(monkeypatch, name):
     network = build_network("mlp", (4,), 3, hidden=(8,))
     objective = RegularisedObjective(
-        network, num_samples=12, decays=DECAYS, descent=Descent(learning_rate=0.1, optimizer=name, momentum=0.7)
+        network, num_samples=12, decays=DECAYS, descent=OptimizerConfig(learning_rate=0.1, optimizer=name, momentum=0.7)
     )
     monkeypatch.setattr(RegularisedObjective, "trainer", _Trainer())
     configured = objective.configure_optimizers()
@@ -120,7 +120,7 @@ def test_the_optimiser_adds_no_decay_of_its_own_and_follows_a_cosine(monkeypatch
 
 def test_the_papers_schedule():
     """λ divided by ten for the first sixth; rates .1, .01 from a third and .001 from two thirds."""
-    descent = Descent(learning_rate=0.1, optimizer="sgd", ramp=1 / 6, ramp_start=0.1, schedule="steps")
+    descent = OptimizerConfig(learning_rate=0.1, optimizer="sgd", ramp=1 / 6, ramp_start=0.1, schedule="steps")
     progress = [0.0, 0.16, 0.17, 0.33, 0.34, 0.66, 0.67, 1.0]
     assert [descent.decay_factor(share) for share in progress] == [0.1, 0.1, 1, 1, 1, 1, 1, 1]
     assert [descent.learning_rate * descent.rate_factor(share) for share in progress] == pytest.approx(

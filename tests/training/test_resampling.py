@@ -14,8 +14,8 @@ from lopsided.data import load_data, sample_indices
 from lopsided.nn import ClassSampler
 from lopsided.training import (
     Decays,
-    Descent,
     FreeFeatures,
+    OptimizerConfig,
     RegularisedObjective,
     build_network,
     refresh_batch_norm,
@@ -60,7 +60,7 @@ def naive_objective(loss, penalised, counts, shown, logits, features, rest):
 
 def test_the_weights_of_samples_go_to_devices_without_double_precision():
     weights = torch.tensor([1.0, 0.3], dtype=torch.float64)
-    decays, descent = Decays(weight=0.3, features=0.2, bias=0.1), Descent(0.1)
+    decays, descent = Decays(weight=0.3, features=0.2, bias=0.1), OptimizerConfig(0.1)
     module = RegularisedObjective(
         FreeFeatures(4, 2), num_samples=4, decays=decays, descent=descent, sample_weights=weights
     )
@@ -82,7 +82,7 @@ def test_an_epoch_averages_to_the_objective(name, penalised):
         network,
         num_samples=20,
         decays=Decays(weight=0.3, features=0.2, bias=0.1),
-        descent=Descent(learning_rate=0.1, ramp=0.0),
+        descent=OptimizerConfig(learning_rate=0.1, ramp=0.0),
         data_term=resampling.data_term(shown),
         sample_weights=resampling.sample_weights(shown),
     )
@@ -112,7 +112,7 @@ def test_free_features_end_at_the_optimum_of_the_resampled_problem(shown, penali
         optimizer="sgd",
         ramp=0.0,
         sampling_strategy=shown,
-        penalised=penalised,
+        feature_penalty_per=penalised,
         measure_every=200,
     )
     expected = resampled(lp.UFM(data.counts, **decays), lp.parse_counts(shown), penalised).solve()
@@ -151,7 +151,7 @@ def test_rare_digits_are_kept_at_the_factor_that_advise_gives(digits, penalised)
     problem = lp.UFM(digits.counts, **DECAYS)
     advice = lp.advise(problem, keep=RARE, margin=1.4, levers=["oversampling"])
     wanted = np.ceil(np.multiply(advice.remedy("oversampling", penalised).settings["factors"], digits.counts))
-    result = train_digits(digits, sampling_strategy=wanted, penalised=penalised)
+    result = train_digits(digits, sampling_strategy=wanted, feature_penalty_per=penalised)
     predicted = resampled(problem, wanted, penalised).solve()
     comparison = lp.compare(predicted.geometry, result.geometry)
     assert result.geometry.merged == predicted.geometry.merged == []

@@ -35,7 +35,7 @@ def main(devices: int, result: str) -> None:
             epochs=epochs,
             batch_size=batch_size,
             sampling_strategy=strategy,
-            penalised="sample",
+            feature_penalty_per="sample",
             optimizer="sgd",
             learning_rate=0.05,
             ramp=0.0,

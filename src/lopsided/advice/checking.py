@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lopsided.advice.outlook import FADING, Outlook, assumptions_of, checked_margin, class_thresholds, outlook_of
-from lopsided.advice.resampling import PENALISED, resampled, target_counts
+from lopsided.advice.resampling import FEATURE_PENALTY_PER, resampled, target_counts
 from lopsided.core.arguments import check_choice
 from lopsided.core.count_sources import ClassCounts, read_counts
 from lopsided.core.losses import Loss
@@ -29,7 +29,7 @@ def check(
     features: str = "any",
     margin: float = FADING,
     sampling_strategy: Any = None,
-    penalised: str = "appearance",
+    feature_penalty_per: str = "appearance",
     tol: float | None = None,
 ) -> Outlook:
     r"""Tell of each class whether training will keep it, from the counts and the decays.
@@ -51,7 +51,7 @@ def check(
     sampling_strategy : dict, str, float or callable, optional
         Check the counts after resampling to this, in imbalanced-learn's words: see
         :func:`lopsided.advice.target_counts`.
-    penalised : {"appearance", "sample"}, default "appearance"
+    feature_penalty_per : {"appearance", "sample"}, default "appearance"
         What the feature decay counts where samples are repeated: see :func:`lopsided.advice.resampled`.
     tol : float, optional
         Relative gap to which the optimum is certified: 1e-9 by default, and 1e-5 for more than 200 different classes.
@@ -84,7 +84,7 @@ def check(
     """
     found = read_counts(counts)
     factor = checked_margin(margin)
-    check_choice("penalised", penalised, PENALISED)
+    check_choice("feature_penalty_per", feature_penalty_per, FEATURE_PENALTY_PER)
     said: tuple[str, ...] = ()
     unknown = lambda_z is None and feature_decay is None and weight_decay is not None
     problem = problem_of(
@@ -99,8 +99,10 @@ def check(
     )
     if sampling_strategy is not None:
         targets = target_counts(found, sampling_strategy)
-        problem = resampled(problem, targets, penalised)
-        said = (f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per {penalised}.",)
+        problem = resampled(problem, targets, feature_penalty_per)
+        said = (
+            f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per {feature_penalty_per}.",
+        )
     if not unknown:
         return outlook_of(problem, factor, found.names, said, tol)
     assert weight_decay is not None
@@ -122,7 +124,7 @@ def check(
         margins=nothing,
         logit_gap=nothing,
         probability=nothing,
-        rival=np.full(problem.num_classes, -1),
+        runner_up=np.full(problem.num_classes, -1),
         complete=limits.complete,
         fading_margin=factor,
         weight_decay=float(weight_decay),

@@ -16,11 +16,11 @@ from lopsided.advice.request import (
     Obstacle,
     Proposal,
     Request,
-    cannot,
+    infeasible,
     largest,
     least_raise,
 )
-from lopsided.advice.resampling import PENALISED, replaced, resampled
+from lopsided.advice.resampling import FEATURE_PENALTY_PER, replaced, resampled
 
 #: Rounds of rounding up before whole numbers of samples are called impossible.
 _ROUNDS = 10_000
@@ -52,7 +52,7 @@ def samples(request: Request, target: float) -> Proposal | Obstacle:
     if found is None:
         reach = largest(lambda margin: _least_counts(request, _rates(request, margin)) is not None, target)
         why = "more samples raise N, and with it what each class needs"
-        return cannot(request, reach, why)
+        return infeasible(request, reach, why)
     raised = np.flatnonzero(found > request.counts)
     upper = _upper_counts(request, wanted, raised)
     settings = {
@@ -70,13 +70,13 @@ def samples(request: Request, target: float) -> Proposal | Obstacle:
     return Proposal(replaced(request.problem, counts=found.astype(np.int64)), settings, change)
 
 
-def oversampling(penalised: str, request: Request, target: float) -> Proposal | Obstacle:
+def oversampling(feature_penalty_per: str, request: Request, target: float) -> Proposal | Obstacle:
     """The smallest factors by which to show samples more often; :mod:`lopsided.advice.resampling` has the conventions.
 
     Decayed per appearance, that is as many samples as :func:`samples` asks for. Decayed per sample, it is a class
     weight, divided by the sum of the weights.
     """
-    if penalised == "appearance":
+    if feature_penalty_per == "appearance":
         answer = samples(request, target)
         if isinstance(answer, Obstacle):
             return answer
@@ -88,16 +88,18 @@ def oversampling(penalised: str, request: Request, target: float) -> Proposal | 
         factors = least_raise(np.ones(len(slopes)), slopes, request.mass * request.counts)
         if factors is None:
             reach = target / float(slopes @ (request.mass * request.counts)) * (1 - SLACK)
-            return cannot(request, reach, "showing some samples more often makes those of all classes count for less")
+            return infeasible(
+                request, reach, "showing some samples more often makes those of all classes count for less"
+            )
         shown = factors * request.counts
         after = resampled(request.problem, shown, "sample")
     factors = shown / request.counts
     raised = np.flatnonzero(factors > 1)
     whole = np.ceil(shown * (1 - 1e-12)).astype(np.int64)
-    settings = {"factors": factors.tolist(), "shown": whole.tolist(), "penalised": penalised}
+    settings = {"factors": factors.tolist(), "shown": whole.tolist(), "feature_penalty_per": feature_penalty_per}
     if len(raised) == 0:
         return Proposal(after, settings, "no sample more often than now")
-    where = "each time it appears" if penalised == "appearance" else "once"
+    where = "each time it appears" if feature_penalty_per == "appearance" else "once"
     change = f"show samples of {request.called(raised)} {_span(factors[raised])} times, features decayed {where}"
     return Proposal(after, settings, change)
 
@@ -115,7 +117,7 @@ def merging(request: Request, target: float) -> Proposal | Obstacle:
     groups = _groups(request, target)
     if groups is None:
         reach = largest(lambda margin: _groups(request, margin) is not None, target)
-        return cannot(request, reach, "even two classes that hold all samples between them lack it")
+        return infeasible(request, reach, "even two classes that hold all samples between them lack it")
     place = np.empty(request.problem.num_classes, dtype=np.int64)
     for index, group in enumerate(groups):
         place[group] = index
@@ -132,7 +134,7 @@ def merging(request: Request, target: float) -> Proposal | Obstacle:
 LEVERS = (
     Lever("decay", "", decay),
     Lever("samples", "", samples),
-    *(Lever("oversampling", how, partial(oversampling, how)) for how in PENALISED),
+    *(Lever("oversampling", how, partial(oversampling, how)) for how in FEATURE_PENALTY_PER),
     Lever("merging", "", merging),
 )
 

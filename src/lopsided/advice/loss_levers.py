@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.advice.request import SLACK, Array, Lever, Obstacle, Proposal, Request, cannot, least_raise
+from lopsided.advice.request import SLACK, Array, Lever, Obstacle, Proposal, Request, infeasible, least_raise
 from lopsided.advice.resampling import replaced
 from lopsided.core.losses import CrossEntropy
 
@@ -41,7 +41,7 @@ def class_weights(reduction: str, request: Request, target: float) -> Proposal |
             why = (
                 "PyTorch's weighted mean divides by the sum of the weights, so that raising them lowers all thresholds"
             )
-            return cannot(request, reach, why)
+            return infeasible(request, reach, why)
         base, values = weights, found
     after = _with_loss(request, weights=tuple(values.tolist()), reduction=reduction)
     raised = np.flatnonzero(values > base)
@@ -103,7 +103,7 @@ def ldam(request: Request, target: float) -> Proposal | Obstacle:
         while top - low > 1e-4 * top:
             middle = (low + top) / 2
             low, top = (middle, top) if apart(high, middle) else (low, middle)
-        return cannot(request, low, "however large, margins raise a threshold by a bounded factor")
+        return infeasible(request, low, "however large, margins raise a threshold by a bounded factor")
     low = 0.0
     while high - low > 1e-7 * high:
         middle = (low + high) / 2

@@ -62,7 +62,7 @@ class Outlook:
     logit_gap, probability : (K,) array
         By how much the own logit leads at the optimum, in nats, and the probability of the own class; NaN where not
         known. A negative gap: another class is predicted.
-    rival : (K,) array of int
+    runner_up : (K,) array of int
         The class whose logit is the next, or the larger; −1 where not known.
     complete : float
         The λ_z from which on all classes are one.
@@ -84,7 +84,7 @@ class Outlook:
     margins: Array = field(repr=False)
     logit_gap: Array = field(repr=False)
     probability: Array = field(repr=False)
-    rival: NDArray[np.int64] = field(repr=False)
+    runner_up: NDArray[np.int64] = field(repr=False)
     complete: float
     fading_margin: float
     weight_decay: float | None
@@ -109,7 +109,7 @@ class Outlook:
         return self._in_state("kept")
 
     @property
-    def outvoted(self) -> list[int]:
+    def misclassified(self) -> list[int]:
         """Classes for whose samples another class is predicted, or as much."""
         return [int(index) for index in np.flatnonzero(self.logit_gap <= 0)]
 
@@ -169,7 +169,7 @@ class Outlook:
                     "margin": _number(self.margins[index]),
                     "logit_gap": _number(self.logit_gap[index]),
                     "probability": _number(self.probability[index]),
-                    "rival": int(self.rival[index]) if known else None,
+                    "runner_up": int(self.runner_up[index]) if known else None,
                 }
                 for index in range(len(self.counts))
             ],
@@ -226,9 +226,9 @@ def outlook_of(
     for cluster in predictions.solution.clusters:
         merged[cluster.classes] = cluster.collapsed
     merged[[k for group in predictions.solution.geometry.merged for k in group]] = True
-    outvoted = predictions.logit_gap <= 0
-    lost = merged | (outvoted & (margins <= 1))
-    fading = ~lost & (outvoted | (margins < margin))
+    misclassified = predictions.logit_gap <= 0
+    lost = merged | (misclassified & (margins <= 1))
+    fading = ~lost & (misclassified | (margins < margin))
     return Outlook(
         problem=problem,
         solution=predictions.solution,
@@ -240,7 +240,7 @@ def outlook_of(
         margins=margins,
         logit_gap=predictions.logit_gap,
         probability=predictions.probability,
-        rival=predictions.rival,
+        runner_up=predictions.runner_up,
         complete=found.complete,
         fading_margin=float(margin),
         weight_decay=None,

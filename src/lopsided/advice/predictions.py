@@ -31,7 +31,7 @@ class Predictions:
     logit_gap : (K,) array
         The own logit of a class's samples less the largest of another class, in nats (for squared error, in units of
         its targets): at or below 0 another class is predicted for them.
-    rival : (K,) array of int
+    runner_up : (K,) array of int
         The first class with that largest logit.
     probability : (K,) array
         Softmax probability of the own class; NaN for squared error.
@@ -39,7 +39,7 @@ class Predictions:
 
     solution: Solution
     logit_gap: Array
-    rival: NDArray[np.int64]
+    runner_up: NDArray[np.int64]
     probability: Array
 
 
@@ -61,7 +61,7 @@ def predict_classes(problem: UFM, tol: float | None = None) -> Predictions:
     --------
     >>> import lopsided as lp
     >>> found = predict_classes(lp.UFM("500x2,100x2", 1e-2))
-    >>> found.logit_gap[[0, 2]].round(2), found.rival[[0, 2]]    # rare samples are given to a common class
+    >>> found.logit_gap[[0, 2]].round(2), found.runner_up[[0, 2]]    # rare samples are given to a common class
     (array([ 1.23, -1.23]), array([1, 0]))
     """
     clusters = problem.clusters
@@ -76,10 +76,10 @@ def predict_classes(problem: UFM, tol: float | None = None) -> Predictions:
     first = np.array([group[0] for group in clusters.classes])
     second = np.array([group[min(1, len(group) - 1)] for group in clusters.classes])
     best = others.argmax(axis=1)
-    rival = first[best][clusters.labels]
+    runner_up = first[best][clusters.labels]
     inside = best[clusters.labels] == clusters.labels
     same = first[clusters.labels] == np.arange(problem.num_classes)
-    rival = np.where(inside & same, second[clusters.labels], rival)
+    runner_up = np.where(inside & same, second[clusters.labels], runner_up)
     gap = own - others.max(axis=1)
     if isinstance(problem.loss, SquaredError):
         probability = np.full_like(own, np.nan)
@@ -88,7 +88,7 @@ def predict_classes(problem: UFM, tol: float | None = None) -> Predictions:
         with np.errstate(invalid="ignore"):  # no classes, of a logit of −∞
             rest = np.where(number > 0, number * np.exp(others - own[:, None]), 0.0).sum(axis=1)
         probability = 1 / (1 + rest)
-    return Predictions(solution, gap[clusters.labels], rival, probability[clusters.labels])
+    return Predictions(solution, gap[clusters.labels], runner_up, probability[clusters.labels])
 
 
 def _over_clusters(problem: UFM, tol: float) -> tuple[Solution, Array, Array, Array]:

@@ -137,7 +137,7 @@ def cost_of(before: Outlook, after: Outlook, classes: NDArray[np.int64], others:
         The classes that the remedy is not for.
     """
     moved = classes[others]
-    outvoted_before, outvoted_after = set(before.outvoted), set(after.outvoted)
+    outvoted_before, outvoted_after = set(before.misclassified), set(after.misclassified)
 
     def lowest(name: str) -> tuple[float, float] | None:
         if len(others) == 0:

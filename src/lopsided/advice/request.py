@@ -183,7 +183,7 @@ def largest(holds: Callable[[float], bool], high: float) -> float:
     return low
 
 
-def cannot(request: Request, reachable: float, why: str) -> Obstacle:
+def infeasible(request: Request, reachable: float, why: str) -> Obstacle:
     """The obstacle of a lever whose reach is known."""
     return Obstacle(
         f"{why}; the largest margin it can give to {request.called(request.keep)} is {reachable:.6g}", reachable

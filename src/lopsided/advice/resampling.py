@@ -40,7 +40,7 @@ STRATEGIES: dict[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]] = {
 }
 STRATEGIES["auto"] = STRATEGIES["not majority"]
 #: What the feature decay may count: a sample as often as an epoch shows it, or once.
-PENALISED = ("appearance", "sample")
+FEATURE_PENALTY_PER = ("appearance", "sample")
 #: Labels beyond which a callable is not handed one a sample.
 MOST_LABELS = 10**8
 
@@ -168,7 +168,7 @@ def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
     return np.where(np.arange(2) == np.argmin(counts), wanted, counts)
 
 
-def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -> UFM:
+def resampled(problem: UFM, targets: ArrayLike, feature_penalty_per: str = "appearance") -> UFM:
     """The problem that training on resampled data solves; the docstring of this module has the proof.
 
     Parameters
@@ -176,8 +176,8 @@ def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -
     problem : UFM
         On the samples as they are, with cross-entropy or squared error.
     targets : (K,) array_like
-        Samples of each class that an epoch shows; with ``penalised="sample"`` they need not be whole.
-    penalised : {"appearance", "sample"}
+        Samples of each class that an epoch shows; with ``feature_penalty_per="sample"`` they need not be whole.
+    feature_penalty_per : {"appearance", "sample"}
         Whether the feature decay counts a sample as often as it appears, or once. A logit adjustment is by the
         frequencies of the samples that it counts.
 
@@ -197,8 +197,8 @@ def resampled(problem: UFM, targets: ArrayLike, penalised: str = "appearance") -
     >>> [float(resampled(model, [500] * 4, how).thresholds().within[-1]) for how in ("appearance", "sample")]
     [0.01118, 0.025]
     """
-    check_choice("penalised", penalised, PENALISED)
-    if penalised == "appearance":
+    check_choice("feature_penalty_per", feature_penalty_per, FEATURE_PENALTY_PER)
+    if feature_penalty_per == "appearance":
         return replaced(problem, counts=targets)
     shown = np.asarray(targets, dtype=np.float64)
     factors = shown / problem.counts

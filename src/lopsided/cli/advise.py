@@ -168,15 +168,17 @@ def _sentence(advice: Advice, remedy: Remedy) -> str:
         return remedy.reason + "."
     from lopsided.cli.class_table import names_of
 
-    outvoted = set(remedy.outlook.outvoted)
+    misclassified = set(remedy.outlook.misclassified)
     still = [
-        k for k in advice.keep if remedy.classes[k] in outvoted and remedy.outlook.states[remedy.classes[k]] != "lost"
+        k
+        for k in advice.keep
+        if remedy.classes[k] in misclassified and remedy.outlook.states[remedy.classes[k]] != "lost"
     ]
     if still:
         parts.append(
             f"another class is still predicted for {len(still)} of those kept ({names_of(advice.before, still)})"
         )
-    for word in ("lost", "fading", "outvoted"):
+    for word in ("lost", "fading", "misclassified"):
         hit = getattr(remedy.cost, f"newly_{word}")
         if hit:
             parts.append(f"it costs: newly {word} {names_of(advice.before, hit)}")

@@ -51,7 +51,7 @@ def check(
             " counts.",
         ),
     ] = None,
-    penalised: Annotated[
+    feature_penalty_per: Annotated[
         str,
         typer.Option(
             metavar="WHAT", help="Whether features of repeated samples are decayed per appearance or per sample."
@@ -100,7 +100,7 @@ def check(
         features=features,
         margin=margin,
         sampling_strategy=sampling_strategy,
-        penalised=penalised,
+        feature_penalty_per=feature_penalty_per,
         tol=tol,
     )
     outlook = dataclasses.replace(outlook, assumptions=said + outlook.assumptions)
@@ -159,8 +159,8 @@ def _verdict(outlook: Outlook) -> str:
         )
     lowest = float(np.nanmin(outlook.margins))
     if outlook.fading:
-        outvoted = len(set(outlook.outvoted))
-        wrong = f"; samples of {outvoted} of them are given to another class" if outvoted else ""
+        misclassified = len(set(outlook.misclassified))
+        wrong = f"; samples of {misclassified} of them are given to another class" if misclassified else ""
         return (
             f"No class is lost, but {len(outlook.fading)} of {total} are fading ({names_of(outlook, outlook.fading)}):"
             f" the decay may grow {lowest:.3g} times{wrong}."

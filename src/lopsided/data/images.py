@@ -45,7 +45,7 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class Lazily:
+class LazyInputs:
     """Inputs that are read one by one."""
 
     read: Callable[[int], NDArray[Any]]

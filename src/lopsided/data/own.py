@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import IMAGES
 from lopsided.core.factories import import_factory
-from lopsided.data.images import DataSet, Images, Lazily
+from lopsided.data.images import DataSet, Images, LazyInputs
 
 #: Folders that are the test part, where the classes lie in a folder ``train``.
 _TEST_FOLDERS = ("test", "val", "validation")
@@ -73,7 +73,7 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
                 )
             return image
 
-        return Images(Lazily(read), np.array([label for _, label in files], dtype=np.int64))
+        return Images(LazyInputs(read), np.array([label for _, label in files], dtype=np.int64))
 
     test_folder = next((folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()), None)
     if train_folder == folder:
@@ -164,4 +164,4 @@ def _torch_part(name: str, part: Any) -> Images:
             )
         return value.astype(np.float32)
 
-    return Images(Lazily(read), labels)
+    return Images(LazyInputs(read), labels)

@@ -50,7 +50,7 @@ class DataTerm(nn.Module):
     Attributes
     ----------
     twin : CrossEntropy, SquaredError or FocalLoss
-        The same loss in the theory: ``lp.UFM(counts, ..., loss=module.twin)`` predicts what training by it ends in.
+        The same loss in the theory: ``lp.UFM(counts, ..., loss=module.loss)`` predicts what training by it ends in.
     num_classes : int
         K.
 
@@ -77,7 +77,7 @@ class DataTerm(nn.Module):
             raise ArgumentError(
                 "shown", f"must have one count a class, {len(numbers)} like counts", got=str(len(drawn))
             )
-        self.twin = loss
+        self.loss = loss
         self.num_classes = len(numbers)
         terms = loss.terms(numbers)
         self._terms = replace(terms, weights=terms.weights * (numbers / drawn))

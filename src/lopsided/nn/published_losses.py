@@ -1,7 +1,7 @@
 r"""Losses for imbalanced data under the names of the papers that proposed them.
 
 Each is a :class:`DataTerm`, built from the class counts and the paper's own numbers, and called as
-``criterion(logits, labels)``. Its ``twin`` is the same loss in the theory. All but :class:`FocalLossModule` are a
+``criterion(logits, labels)``. Its ``loss`` is the same loss in the theory. All but :class:`FocalLossModule` are a
 cross-entropy of
 
 .. math:: y_j = \delta_j x_j + \tau\log\frac{n_j}N - m_k[j=k]
@@ -56,7 +56,7 @@ class WeightedCrossEntropy(CrossEntropyTerm):
     >>> logits, labels = torch.tensor([[2.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])
     >>> torch.isclose(criterion(logits, labels), torch.nn.CrossEntropyLoss(torch.tensor([1.0, 3.0]))(logits, labels))
     tensor(True)
-    >>> lp.UFM([3, 1], lambda_z=0.1, loss=criterion.twin).solve().status
+    >>> lp.UFM([3, 1], lambda_z=0.1, loss=criterion.loss).solve().status
     'optimal'
     """
 
@@ -143,7 +143,7 @@ class LDAMLoss(CrossEntropyTerm):
     Examples
     --------
     >>> from lopsided.nn import LDAMLoss
-    >>> LDAMLoss("160,10", max_margin=0.5, scale=30).twin
+    >>> LDAMLoss("160,10", max_margin=0.5, scale=30).loss
     CrossEntropy(..., margins=(7.5, 15.0), scales=(30.0, 30.0), scale_by='logit')
     """
 
@@ -190,7 +190,7 @@ class CDTLoss(CrossEntropyTerm):
     >>> import lopsided as lp
     >>> from lopsided.nn import CDTLoss
     >>> for gamma in (0.3, -0.5):
-    ...     lp.UFM("400x2,100x2", lambda_z=0.001, loss=CDTLoss("400x2,100x2", gamma).twin).thresholds().within
+    ...     lp.UFM("400x2,100x2", lambda_z=0.001, loss=CDTLoss("400x2,100x2", gamma).loss).thresholds().within
     array([0.02 , 0.006597...])
     array([0.02, 0.02])
     """
@@ -274,7 +274,7 @@ class VSLoss(CrossEntropyTerm):
     Examples
     --------
     >>> from lopsided.nn import VSLoss
-    >>> VSLoss("400,100", gamma=0.5).twin
+    >>> VSLoss("400,100", gamma=0.5).loss
     CrossEntropy(..., logit_adjustment=1.0, margins=None, scales=(1.0, 0.5), scale_by='logit')
     """
 
@@ -296,7 +296,7 @@ class VSLoss(CrossEntropyTerm):
 class FocalLossModule(FocalTerm):
     r"""Focal loss (Lin et al., ICCV 2017): :math:`-(1-s)^\gamma\log s`, s the softmax probability of the label.
 
-    The module of :class:`lopsided.FocalLoss`, which is its twin, and says how far it is convex.
+    The module of :class:`lopsided.FocalLoss`, which is its ``loss``, and says how far it is convex.
 
     Parameters
     ----------

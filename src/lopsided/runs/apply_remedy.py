@@ -117,7 +117,10 @@ def _changes(configuration: Configuration, remedy: Remedy) -> dict[str, Any]:
     if remedy.name == "samples":
         return {"counts": format_counts(settings["counts"])}
     if remedy.name == "oversampling":
-        return {"sampling_strategy": format_counts(settings["shown"]), "penalised": settings["penalised"]}
+        return {
+            "sampling_strategy": format_counts(settings["shown"]),
+            "feature_penalty_per": settings["feature_penalty_per"],
+        }
     if remedy.name == "merging":
         return {"merged_classes": settings["groups"]}
     return {name: settings[name] for name in _SAME_NAME if name in settings}

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from lopsided.advice import resampled, target_counts
-from lopsided.advice.resampling import PENALISED
+from lopsided.advice.resampling import FEATURE_PENALTY_PER
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.counts import merge_counts, parse_counts, parse_terms
 from lopsided.core.losses import LOSSES, CrossEntropy, Loss
@@ -62,7 +62,7 @@ class Configuration:
         The loss by name, and its settings; see :mod:`lopsided.core.losses`.
     epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip, initialisation
         The descent and its start; see :func:`lopsided.training.train`.
-    sampling_strategy, penalised
+    sampling_strategy, feature_penalty_per
         What an epoch shows, and how often its features are decayed; see :func:`lopsided.training.train`.
     merged_classes
         Groups of classes that are trained as one.
@@ -130,8 +130,8 @@ class Configuration:
         " or a share; every sample once by default.",
         None,
     )
-    penalised: str | None = setting(
-        one_of(*PENALISED),
+    feature_penalty_per: str | None = setting(
+        one_of(*FEATURE_PENALTY_PER),
         "Whether features of repeated samples are decayed per appearance, the default, or per sample.",
         None,
     )
@@ -222,10 +222,12 @@ class Configuration:
         )
         if self.sampling_strategy is not None:
             shown = target_counts(model.counts, self.sampling_strategy, undersample=True)
-            return resampled(model, shown, self.penalised or "appearance")
-        if self.penalised is not None:
+            return resampled(model, shown, self.feature_penalty_per or "appearance")
+        if self.feature_penalty_per is not None:
             raise ArgumentError(
-                "penalised", "must be left out without a sampling_strategy, which says what repeats", self.penalised
+                "feature_penalty_per",
+                "must be left out without a sampling_strategy, which says what repeats",
+                self.feature_penalty_per,
             )
         return model
 

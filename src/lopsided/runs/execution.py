@@ -116,7 +116,7 @@ def perform(
         loss=configuration.stated_loss,
         features=configuration.model.features,  # type: ignore[arg-type]
         sampling_strategy=configuration.sampling_strategy,
-        penalised=configuration.penalised or "appearance",  # type: ignore[arg-type]
+        feature_penalty_per=configuration.feature_penalty_per or "appearance",  # type: ignore[arg-type]
         seed=seed,
         checkpoint=checkpoint,
         accelerator=accelerator,

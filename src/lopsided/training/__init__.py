@@ -12,7 +12,7 @@ from lopsided.training.diagnosis import Finding, diagnose
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
 from lopsided.training.extra_layers import ExtraLayers
 from lopsided.training.networks import FeatureNetwork, FreeFeatures, MultilayerPerceptron
-from lopsided.training.objective import Decays, Descent, RegularisedObjective
+from lopsided.training.objective import Decays, OptimizerConfig, RegularisedObjective
 from lopsided.training.recording import Progress
 from lopsided.training.result import DivergenceError, TrainingResult
 from lopsided.training.trainer import train
@@ -24,7 +24,6 @@ __all__ = [
     "Augmentation",
     "DataTerm",
     "Decays",
-    "Descent",
     "DivergenceError",
     "Evaluation",
     "ExtraLayers",
@@ -34,6 +33,7 @@ __all__ = [
     "HeadedModule",
     "ImbalancedData",
     "MultilayerPerceptron",
+    "OptimizerConfig",
     "Progress",
     "RegularisedObjective",
     "ResNet18",

@@ -63,7 +63,7 @@ SCHEDULES: dict[str, tuple[float, float]] = {"cosine": (0.4, 0.03), "steps": (1 
 
 
 @dataclass(frozen=True)
-class Descent:
+class OptimizerConfig:
     r"""How the objective is descended.
 
     Attributes
@@ -101,7 +101,7 @@ class Descent:
         schedule: Literal["cosine", "steps"],
         ramp: float | None,
         ramp_start: float | None,
-    ) -> Descent:
+    ) -> OptimizerConfig:
         """Return the descent stated, with the ramp of its schedule where none is given.
 
         Raises
@@ -127,7 +127,7 @@ class Descent:
 
         Examples
         --------
-        >>> descent = Descent(learning_rate=0.01, ramp=0.5, ramp_start=0.01)
+        >>> descent = OptimizerConfig(learning_rate=0.01, ramp=0.5, ramp_start=0.01)
         >>> [descent.decay_factor(progress) for progress in (0, 0.25, 0.5, 1)]
         [0.01, 0.1, 1.0, 1.0]
         """
@@ -142,7 +142,7 @@ class Descent:
 
         Examples
         --------
-        >>> descent = Descent(learning_rate=0.1, optimizer="sgd", schedule="steps")
+        >>> descent = OptimizerConfig(learning_rate=0.1, optimizer="sgd", schedule="steps")
         >>> [descent.rate_factor(progress) for progress in (0, 0.4, 0.9)]
         [1.0, 0.1, 0.01]
         """
@@ -175,7 +175,7 @@ class RegularisedObjective(LightningModule):
         Number of samples in an epoch N.
     decays : Decays
         The decays, once raised.
-    descent : Descent
+    descent : OptimizerConfig
         Optimiser and schedules.
     data_term : DataTerm, optional
         The loss, from :func:`lopsided.nn.loss_module`; cross-entropy by default.
@@ -192,7 +192,7 @@ class RegularisedObjective(LightningModule):
         *,
         num_samples: int,
         decays: Decays,
-        descent: Descent,
+        descent: OptimizerConfig,
         data_term: DataTerm | None = None,
         sample_weights: Tensor | None = None,
     ) -> None:

@@ -38,8 +38,8 @@ class Resampling:
     >>> import lopsided as lp
     >>> from lopsided.advice import resampled
     >>> problem, sampler = lp.UFM("4,2", 0.1), ClassSampler([0, 0, 0, 0, 1, 1], "all")
-    >>> for penalised in ("appearance", "sample"):
-    ...     resampling = Resampling(sampler, resampled(problem, sampler.counts, penalised))
+    >>> for feature_penalty_per in ("appearance", "sample"):
+    ...     resampling = Resampling(sampler, resampled(problem, sampler.counts, feature_penalty_per))
     ...     print(resampling.sample_weights(sampler.counts), resampling.sample_weights(problem.counts))
     tensor([1., 1.], dtype=torch.float64) tensor([1., 2.], dtype=torch.float64)
     tensor([1.0000, 0.5000], dtype=torch.float64) tensor([1., 1.], dtype=torch.float64)
@@ -57,11 +57,13 @@ class Resampling:
         return loss_module(self.model.loss, self.model.counts, counts)
 
     @classmethod
-    def of(cls, problem: UFM, data: ImbalancedData, sampling_strategy: Any, penalised: str, seed: int) -> Resampling:
+    def of(
+        cls, problem: UFM, data: ImbalancedData, sampling_strategy: Any, feature_penalty_per: str, seed: int
+    ) -> Resampling:
         """Return how ``data``, of which ``problem`` is the model as it is, is shown by a strategy."""
         known = ClassCounts(data.counts, data.class_names, data.name)
         sampler = ClassSampler(data.labels, sampling_strategy, counts=known, seed=seed)
-        return cls(sampler, resampled(problem, sampler.counts, penalised))
+        return cls(sampler, resampled(problem, sampler.counts, feature_penalty_per))
 
     @property
     def rows(self) -> Tensor:

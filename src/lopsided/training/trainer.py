@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger
 
-from lopsided.advice.resampling import PENALISED
+from lopsided.advice.resampling import FEATURE_PENALTY_PER
 from lopsided.core.arguments import ArgumentError, check_choice, check_whole
 from lopsided.core.counts import format_counts
 from lopsided.core.geometry import Geometry
@@ -24,7 +24,7 @@ from lopsided.training.diagnosis import diagnose
 from lopsided.training.evaluation import Evaluation, evaluate
 from lopsided.training.loop import fit
 from lopsided.training.networks import FeatureNetwork
-from lopsided.training.objective import Decays, Descent, RegularisedObjective
+from lopsided.training.objective import Decays, OptimizerConfig, RegularisedObjective
 from lopsided.training.recording import Progress, Recorder
 from lopsided.training.resampling import Resampling
 from lopsided.training.result import DivergenceError, TrainingResult
@@ -44,7 +44,7 @@ def train(
     learning_rate: float,
     batch_size: int | None = None,
     sampling_strategy: Any = None,
-    penalised: Literal["appearance", "sample"] = "appearance",
+    feature_penalty_per: Literal["appearance", "sample"] = "appearance",
     optimizer: Literal["adam", "sgd"] = "adam",
     momentum: float = 0.9,
     schedule: Literal["cosine", "steps"] = "cosine",
@@ -90,7 +90,7 @@ def train(
     sampling_strategy : dict, str, float, callable or (K,) array_like, optional
         How many samples of each class an epoch shows, see :func:`lopsided.advice.target_counts`; fewer than there are
         may be asked for, too. Every sample once by default.
-    penalised : {"appearance", "sample"}, default "appearance"
+    feature_penalty_per : {"appearance", "sample"}, default "appearance"
         Whether the feature decay counts a sample as often as an epoch shows it, or once; see
         :func:`lopsided.advice.resampled`, which states the model.
     optimizer : {"adam", "sgd"}, default "adam"
@@ -159,9 +159,9 @@ def train(
     check_whole("batch_size", batch_size, optional=True)
     check_whole("measure_every", measure_every, optional=True)
     check_whole("devices", devices)
-    check_choice("penalised", penalised, PENALISED)
+    check_choice("feature_penalty_per", feature_penalty_per, FEATURE_PENALTY_PER)
     check_choice("on_divergence", on_divergence, ("record", "raise"))
-    descent = Descent.checked(
+    descent = OptimizerConfig.checked(
         learning_rate, optimizer=optimizer, momentum=momentum, schedule=schedule, ramp=ramp, ramp_start=ramp_start
     )
     augmentation = Augmentation.checked(crop, flip, data.input_shape)
@@ -172,7 +172,7 @@ def train(
     model, resampling, sampler = problem, None, None
     shown, data_term = data.counts, None if loss is None else loss_module(loss, data.counts)
     if sampling_strategy is not None:
-        resampling = Resampling.of(problem, data, sampling_strategy, penalised, seed)
+        resampling = Resampling.of(problem, data, sampling_strategy, feature_penalty_per, seed)
         model, sampler = resampling.model, resampling.sampler
         shown, data_term = sampler.counts, resampling.data_term(sampler.counts)
     prediction = network.predict(model)  # first: what cannot be predicted is refused before it is trained
@@ -210,7 +210,7 @@ def train(
         "counts": format_counts(data.counts),
         "samples": None if checkpoint is None else data.fingerprint,
         "shown": None if resampling is None else format_counts(shown),
-        "penalised": None if resampling is None else penalised,
+        "feature_penalty_per": None if resampling is None else feature_penalty_per,
         "network": type(network).__name__,
         "parameters": {name: list(parameter.shape) for name, parameter in network.named_parameters()},
         **({"head": network.head.fingerprint} if isinstance(network.head, FixedHead) else {}),
