@@ -7,11 +7,10 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from lopsided import Geometry
 from lopsided.runs import Run
-from lopsided.runs.record import installed_versions, plain
+from lopsided.runs.record import installed_versions
 
 
 def make_run(seed: int = 0, **changes) -> Run:
@@ -172,10 +171,6 @@ def test_something_that_json_cannot_hold_is_named():
         ValueError, match=r"settings\['network'\]\[0\] must be numbers, text, lists or dicts; got object"
     ):
         make_run(settings={"network": [object()]})
-
-
-def test_plain_takes_torch_values():
-    assert plain({"loss": torch.tensor(2.0), "rows": torch.eye(2)}) == {"loss": 2.0, "rows": [[1.0, 0.0], [0.0, 1.0]]}
 
 
 def test_frozen():

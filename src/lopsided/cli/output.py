@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lopsided.core.plain_values import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -22,8 +24,6 @@ LONGEST_TABLE = 24
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line; NumPy numbers and arrays are understood, NaN becomes null."""
-    from lopsided.runs.record import plain
-
     typer.echo(json.dumps(plain(value), allow_nan=False))
 
 

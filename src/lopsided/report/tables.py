@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lopsided.core.comparison import Discrepancy
+from lopsided.core.plain_values import plain
 from lopsided.paper.checks import Check, name_groups
 from lopsided.report import wording
-from lopsided.runs.record import Run, plain
+from lopsided.runs.record import Run
 
 HEADER = ("quantity", "predicted", "measured", "relative error")
 CHECK_HEADER = ("run", "claim", "target", "found", "holds")

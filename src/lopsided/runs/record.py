@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import metadata
@@ -20,6 +18,7 @@ from lopsided.core.arguments import ArgumentError
 from lopsided.core.comparison import Comparison, compare
 from lopsided.core.files import writable_folder, write_atomically
 from lopsided.core.geometry import Geometry
+from lopsided.core.plain_values import plain
 
 #: Name of the readable half of a stored run; it names the file that holds the arrays.
 DOCUMENT = "run.json"
@@ -227,44 +226,3 @@ def _read_arrays(path: Path, digest: str) -> dict[str, np.ndarray[Any, Any]]:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # a foreign file can break in zipfile, zlib or NumPy alike
         raise ValueError(f"{str(path)!r} is no array file ({error})") from None
-
-
-def plain(value: Any, name: str = "value") -> Any:
-    """Numbers, text, lists and dicts with text keys, from those and arrays; what JSON can hold.
-
-    Parameters
-    ----------
-    value : object
-        NumPy and torch arrays and scalars become lists and numbers, tuples lists, keys text. A number that is not
-        finite becomes ``None``.
-    name : str
-        What to call ``value`` in an error.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ValueError
-        If something else is inside.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> plain({"counts": np.array([3, 2]), "nc1": float("nan")})
-    {'counts': [3, 2], 'nc1': None}
-    """
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry, f"{name}[{key!r}]") for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry, f"{name}[{index}]") for index, entry in enumerate(value)]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # arrays and scalars of NumPy and torch
-        return plain(value.tolist(), name)
-    raise ArgumentError(name, "must be numbers, text, lists or dicts", got=str(type(value).__name__))
