@@ -1,6 +1,7 @@
 # Everything a newcomer or CI runs. Each target makes the virtual environment it needs and reuses it the next time.
 #   make demo    predict, train, measure and compare on real data (ARGS="…" is passed on to `lopsided demo`)
-#   make test    the whole test suite                             (ARGS="…" is passed on to pytest)
+#   make test    the whole test suite, on all cores               (ARGS="…" is passed on to pytest)
+#   make check   lint, types and the fast tests, within a minute  (ARGS="…" is passed on to pytest)
 #   make lint    ruff and mypy        make build   wheel and sdist        make bench   solver and measures, timed
 #   make results every experiment of docs/results, an hour or two         (ARGS="…" is passed on to `lopsided reproduce`)
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo picture test lint format build bench results constraints clean
+.PHONY: help demo picture test check lint format build bench results constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -24,8 +25,17 @@ picture: $(VENV)/.installed-train
 	$(BIN)/lopsided demo --output build/picture
 	cp build/picture/overview.png docs/images/demo.png
 
+# A worker for each core, but no more than have memory for torch each; a file's tests stay with one worker, since what
+# its fixtures train is trained once. In one process, for a debugger: make test ARGS="-n0 --pdb".
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# For the inner loop. Which tests are slow stands beside each, as @pytest.mark.slow: those that take over a second.
+# Its slowest ten show where a mark is missing.
+check: lint
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

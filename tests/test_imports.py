@@ -4,14 +4,13 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[1] / "src" / "lopsided"
 
-#: From the ground up: a room uses only rooms named before it, and itself. The package's front door stands outside.
+#: From the ground up: a room uses only rooms named before it, and itself. The package's own `__init__` stands outside.
 ROOMS = (
     "core",
     "solver",
@@ -28,6 +27,7 @@ ROOMS = (
     "report",
     "cli",
 )
+#: What `import lopsided` and an answer from a closed form must not load.
 HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "transformers", "matplotlib", "sklearn", "cvxpy"}
 #: What may wait inside a function until it is needed: what is heavy, and what not every installation has.
 MAY_WAIT = HEAVY | {
@@ -43,6 +43,8 @@ MAY_WAIT = HEAVY | {
     "rich",
     "safetensors",
 }
+#: The command line may let SciPy wait too, for `--version` and `--help`.
+MAY_WAIT_IN_CLI = MAY_WAIT | {"scipy"}
 
 
 def name_of(path: Path) -> str:
@@ -53,105 +55,106 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")}
 
 
-def imports_of(body: list[ast.stmt], inside_functions: bool = False) -> list[str]:
-    """Modules that a body imports: when it is imported itself (not for the type checker only), or inside functions."""
-    found: list[str] = []
-    for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if inside_functions:
-                found += [name for entry in ast.walk(node) for name in named_by(entry)]
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            found += imports_of(node.orelse, inside_functions)
-        elif isinstance(node, (ast.If, ast.Try, ast.With, ast.ClassDef)):
-            for block in ("body", "orelse", "finalbody"):
-                found += imports_of(getattr(node, block, []), inside_functions)
-            for handler in getattr(node, "handlers", []):
-                found += imports_of(handler.body, inside_functions)
-        elif not inside_functions:
-            found += named_by(node)
-    return found
+def imports_of(node: ast.AST, place: str = "module") -> Iterator[tuple[str, str]]:
+    """What a module imports, each with the place: the "module", a "function", or "typing" (for type checkers only)."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, place) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
+            for alias in child.names:  # a name of a package may be one of its modules
+                full = f"{child.module}.{alias.name}"
+                yield (full if full in MODULES else str(child.module)), place
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from imports_of(child, "function")
+        elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            yield from imports_of(child, "typing")
+        else:
+            yield from imports_of(child, place)
 
 
-def named_by(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports are absolute"
-        # a name of a package may be one of its modules
-        return [
-            full if (full := f"{node.module}.{alias.name}") in MODULES else str(node.module) for alias in node.names
-        ]
-    return []
+IMPORTS = {module: list(imports_of(tree)) for module, tree in MODULES.items()}
 
 
 def room_of(module: str) -> str:
-    return module.split(".")[1] if module != "lopsided" else "lopsided"
+    return module.split(".")[1]
 
 
 @cache
 def weight_of(module: str) -> frozenset[str]:
-    """The packages from outside that importing a module loads, this package's own modules followed."""
-    if not module.startswith("lopsided"):
-        return frozenset({module.partition(".")[0]})
-    return frozenset().union(*(weight_of(name) for name in imports_of(MODULES[module].body)))
+    """The packages from outside that importing a module loads, through modules and rooms of this package too."""
+    own, outside, left = set(), set(), {module}
+    while left:
+        name = left.pop()
+        if name not in MODULES:
+            outside.update(name.split("."))  # array_api_compat.torch loads torch
+        elif name not in own:
+            own.add(name)
+            left |= {used for used, place in IMPORTS[name] if place == "module"}
+            left.add(name.rpartition(".")[0] or name)
+    return frozenset(outside)
 
 
-def test_imports_run_one_way():
-    assert {room_of(module) for module in MODULES} == {"lopsided", *ROOMS}
+def test_rooms_use_rooms_below_them_only():
+    """Types too: what a room says of its arguments is part of what it knows."""
+    inside = [module for module in MODULES if module != "lopsided"]
+    assert {room_of(module) for module in inside} == set(ROOMS)
     wrong = [
         f"{module} uses {name}"
-        for module, tree in MODULES.items()
-        if module != "lopsided"
-        for name in imports_of(tree.body) + imports_of(tree.body, inside_functions=True)
-        if name.startswith("lopsided")
-        and (name == "lopsided" or ROOMS.index(room_of(name)) > ROOMS.index(room_of(module)))
-        and not (name == "lopsided" and room_of(module) == "cli")  # for its version
+        for module in inside
+        for name, _ in IMPORTS[module]
+        if name.startswith("lopsided.") and ROOMS.index(room_of(name)) > ROOMS.index(room_of(module))
     ]
     assert wrong == []
+    # nobody comes in through the front door, but for its version
+    assert {module for module in inside for name, _ in IMPORTS[module] if name == "lopsided"} <= {"lopsided.cli.app"}
 
 
 def test_no_files_import_each_other():
+    """Wherever the import stands; a room's files come not through its own front door, which loads them."""
     uses = {
-        module: {name for name in imports_of(tree.body) if name.startswith("lopsided.")}
-        for module, tree in MODULES.items()
+        module: {name for name, place in imports if name.startswith("lopsided.") and place != "typing"}
+        for module, imports in IMPORTS.items()
     }
-    rooms = {f"lopsided.{room}" for room in ROOMS}  # a room's front door loads its files, which may not come through it
-    order: list[str] = []
-    while left := {module: names for module, names in uses.items() if module not in order}:
-        free = [module for module, names in left.items() if names <= {*order, module}]
-        assert free, f"a circle, among {sorted(left)}"
-        order += free
-    assert rooms <= set(order)
+    while free := [module for module, names in uses.items() if not names & uses.keys()]:
+        for module in free:
+            del uses[module]
+    assert not uses, f"in or above a circle: {sorted(uses)}"
 
 
 def test_imports_wait_inside_functions_for_their_weight_only():
     wrong = [
         f"{module} imports {name} inside a function"
-        for module, tree in MODULES.items()
-        for name in imports_of(tree.body, inside_functions=True)
-        if not weight_of(name) & MAY_WAIT
+        for module, imports in IMPORTS.items()
+        for name, place in imports
+        if place == "function"
+        if not weight_of(name) & (MAY_WAIT_IN_CLI if module.startswith("lopsided.cli.") else MAY_WAIT)
     ]
     assert wrong == []
 
 
-def test_the_order_is_not_vacuous():
-    used = imports_of(MODULES["lopsided.model"].body)
-    assert "lopsided.theory" in used
+def test_the_walk_sees_what_is_there():
+    assert ("lopsided.theory", "module") in {(name[:15], place) for name, place in IMPORTS["lopsided.model"]}
+    assert ("torch", "function") in IMPORTS["lopsided.solver.arrays"]
+    assert ("lopsided.metrics.modular", "typing") in IMPORTS["lopsided.metrics"]
     assert "torch" in weight_of("lopsided.metrics")
-    assert "matplotlib" not in weight_of("lopsided")
+    assert not weight_of("lopsided") & HEAVY
 
 
-def loaded_by(code: str) -> set[str]:
-    process = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {name.partition(".")[0] for name in json.loads(process.stdout.splitlines()[-1])}
+def loaded_after(*steps: str) -> list[set[str]]:
+    """The packages that a fresh interpreter has loaded after each of several steps."""
+    names = "sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    after = f"\nprint(json.dumps({names}), file=sys.__stderr__)\n"
+    code = "import json, sys\n" + "".join(step + after for step in steps)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    loaded = [set(json.loads(line)) for line in process.stderr.splitlines() if line.startswith("[")]
+    assert len(loaded) == len(steps)
+    return loaded
 
 
-RUN = """
+def command(arguments: str) -> str:
+    return f"""
 import contextlib
 from lopsided.cli import main
 with contextlib.suppress(SystemExit):
@@ -159,53 +162,33 @@ with contextlib.suppress(SystemExit):
 """
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_answers_need_neither_torch_nor_matplotlib():
+    """All in one interpreter: what none of them has loaded, none of them loads."""
+    steps = [
         "import lopsided",
-        RUN.format(arguments="--version"),
-        RUN.format(arguments="--help"),
-        RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003"),
-        RUN.format(arguments="predict --counts 500x5,100x5 --lambda-z 0.003 --json"),
-        RUN.format(arguments="thresholds --counts 500x5,100x5"),
-        RUN.format(arguments="check --counts cifar10-lt:100 --lambda-z 0.001"),
-        RUN.format(arguments="advise --counts 500x5,100x5 --lambda-z 0.0035 --levers decay,class-weights"),
+        command("predict --counts 500x5,100x5 --lambda-z 0.003 --json"),
+        command("--version"),
+        command("--help"),
+        command("predict --counts 500x5,100x5 --lambda-z 0.003"),
+        command("thresholds --counts 500x5,100x5"),
+        command("path --counts 500x5,100x5"),
+        command("check --counts cifar10-lt:100 --lambda-z 0.001"),
+        command("advise --counts 500x5,100x5 --lambda-z 0.0035 --levers decay,class-weights"),
         "import lopsided.report, lopsided.paper.demo",
-        RUN.format(arguments="demo --data nosuch"),
-        RUN.format(arguments="demo --counts 9x11"),
-        RUN.format(arguments="demo --output /proc/self/demo"),
-        RUN.format(arguments="measure /nosuch.npz"),
-        RUN.format(arguments="measure pyproject.toml"),
-    ],
-    ids=[
-        "package",
-        "version",
-        "help",
-        "predict",
-        "predict-json",
-        "thresholds",
-        "check",
-        "advise",
-        "report",
-        "data",
-        "counts",
-        "output",
-        "no-file",
-        "bad-file",
-    ],
-)
-def test_answers_need_neither_torch_nor_matplotlib(code):
-    loaded = loaded_by(code)
-    assert "numpy" in loaded
-    assert not loaded & HEAVY
+        command("demo --data nosuch"),
+        command("demo --counts 9x11"),
+        command("demo --output /proc/self/demo"),
+        command("measure /nosuch.npz"),
+        command("measure pyproject.toml"),
+    ]
+    loaded = loaded_after(*steps)
+    assert "numpy" in loaded[0]
+    assert {step: names & HEAVY for step, names in zip(steps, loaded, strict=True) if names & HEAVY} == {}
+    assert "rich" not in loaded[1]  # JSON does not wait for the tables
+    assert "rich" in loaded[4]
 
 
 def test_the_monitor_of_one_trainer_does_not_load_the_other():
-    assert not loaded_by("from lopsided.callbacks import CollapseRecorder") & {"lightning", "accelerate"}
-    loaded = loaded_by("from lopsided.callbacks import CollapseMonitor")
-    assert "lightning" in loaded
-    assert "accelerate" not in loaded  # which transformers has for its Trainer
-
-
-def test_json_does_not_wait_for_the_tables():
-    assert "rich" not in loaded_by(RUN.format(arguments="predict --counts 50x2,10 --lambda-z 0.01 --json"))
+    assert not weight_of("lopsided.callbacks") & {"lightning", "transformers", "accelerate"}
+    assert weight_of("lopsided.callbacks.lightning") & {"lightning", "transformers", "accelerate"} == {"lightning"}
+    assert weight_of("lopsided.callbacks.huggingface") & {"lightning", "transformers"} == {"transformers"}

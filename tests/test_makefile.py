@@ -59,6 +59,21 @@ def test_an_environment_that_is_there_is_used_at_once(tmp_path):
     assert process.stdout.split() == [f"{tmp_path}/bin/lopsided", "demo"]
 
 
+def test_the_whole_suite_leaves_no_test_out_and_the_check_the_slow_ones(tmp_path):
+    (tmp_path / "bin").mkdir()
+    interpreter(tmp_path / "bin", "exit 1")
+    for extra in ("test", "dev"):
+        (tmp_path / f".installed-{extra}").touch()
+    whole, *more = make("--dry-run", "test", f"VENV={tmp_path}", "ARGS=-k counts").stdout.splitlines()
+    assert not more
+    assert whole.startswith(f"{tmp_path}/bin/python -m pytest ")
+    assert whole.endswith(" --durations 10 -k counts")
+    assert " -m " not in whole.removeprefix(f"{tmp_path}/bin/python -m pytest")
+    lint = make("--dry-run", "lint", f"VENV={tmp_path}").stdout.splitlines()
+    check = make("--dry-run", "check", f"VENV={tmp_path}").stdout.splitlines()
+    assert check == [*lint, whole.replace("-k counts", '-m "not slow" ')]
+
+
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
 def test_changed_requirements_are_installed(tmp_path, changed):
     (tmp_path / "bin").mkdir()
