@@ -1,6 +1,6 @@
 """Time the solver against CVXPY in one process, each method's duality gap beside its time.
 
-The runner_up is the formulation that published code uses: a K × K matrix of mean logits under CVXPY's ``normNuc``, handed
+The rival is the formulation that published code uses: a K × K matrix of mean logits under CVXPY's ``normNuc``, handed
 to CLARABEL (interior point) or SCS (splitting), at their default settings. Every answer is judged twice: by the
 duality gap of its mean logits, which is what it proves of itself, and by how far it lies above the certified optimum.
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lopsided.advice.predictions import predict_classes
 
 import lopsided as lp
-from lopsided.advice.predictions import predict_classes
 
 MODES = [{"bias": False}, {"lambda_b": 0.02}, {}]
 

@@ -2,8 +2,21 @@
 
 from lopsided.advice.advising import LEVERS, Advice, advise
 from lopsided.advice.checking import check
-from lopsided.advice.outlook import FADING, Outlook
+from lopsided.advice.outlook import outlook_of
 from lopsided.advice.remedy import Cost, Remedy
 from lopsided.advice.resampling import resampled, target_counts
+from lopsided.core.outlook import FADING, Outlook
 
-__all__ = ["FADING", "LEVERS", "Advice", "Cost", "Outlook", "Remedy", "advise", "check", "resampled", "target_counts"]
+__all__ = [
+    "FADING",
+    "LEVERS",
+    "Advice",
+    "Cost",
+    "Outlook",
+    "Remedy",
+    "advise",
+    "check",
+    "outlook_of",
+    "resampled",
+    "target_counts",
+]

@@ -10,14 +10,15 @@ import numpy as np
 
 from lopsided.advice import data_levers, loss_levers
 from lopsided.advice.instructions import python_line, train_options
-from lopsided.advice.outlook import FADING, Outlook, checked_margin, class_thresholds, outlook_of
+from lopsided.advice.outlook import checked_margin, outlook_of
 from lopsided.advice.remedy import Remedy, cost_of
 from lopsided.advice.request import Array, Lever, Obstacle, Proposal, Request
-from lopsided.advice.resampling import class_indices, replaced
+from lopsided.advice.resampling import class_indices
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.losses import CrossEntropy, FocalLoss
-from lopsided.model import UFM
-from lopsided.theory import Thresholds, thresholds
+from lopsided.core.outlook import FADING, Outlook
+from lopsided.core.problem import Problem
+from lopsided.theory import Thresholds, class_thresholds, thresholds
 
 #: Every lever, in the order in which they are shown.
 LEVERS: tuple[Lever, ...] = (*data_levers.LEVERS, *loss_levers.LEVERS)
@@ -85,7 +86,7 @@ class Advice:
 
 
 def advise(
-    problem: UFM,
+    problem: Problem,
     keep: str | Iterable[int | str] = "all",
     *,
     margin: float = FADING,
@@ -97,7 +98,7 @@ def advise(
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         As training would be now; with features of any sign and a convex loss.
     keep : "all" or iterable of int or str, default "all"
         The classes to be kept, by number or by name.
@@ -105,7 +106,8 @@ def advise(
         What threshold over λ_z each of them is to have, at least 1. From √2 on every class is predicted for its own
         samples, under (weighted) cross-entropy.
     levers : sequence of str, optional
-        Names of remedies, all by default.
+        Names of remedies, all by default; ``"class-weights"`` for every convention it has, ``"class-weights:samples"``
+        for one.
     names : tuple of K str, optional
         Names of the classes.
     progress : callable, optional
@@ -135,7 +137,7 @@ def advise(
     """
     problem.require_convex("advise()")
     if isinstance(problem.loss, FocalLoss):  # of γ = 0
-        problem = replaced(problem, loss=CrossEntropy(problem.loss.weights, problem.loss.reduction))
+        problem = problem.replaced(loss=CrossEntropy(problem.loss.weights, problem.loss.reduction))
     wanted = checked_margin(margin)
     if names is not None and len(names) != problem.num_classes:
         raise ArgumentError("names", f"must be one a class, {problem.num_classes} like counts", got=str(len(names)))
@@ -156,7 +158,7 @@ def advise(
     return Advice(before, classes.tolist(), wanted, request.short.tolist(), tuple(remedies), notes)
 
 
-def _classes(problem: UFM, keep: str | Iterable[int | str], names: tuple[str, ...] | None) -> list[int]:
+def _classes(problem: Problem, keep: str | Iterable[int | str], names: tuple[str, ...] | None) -> list[int]:
     if isinstance(keep, str):
         if keep != "all":
             raise ArgumentError("keep", "must be 'all' or a list of classes", keep)
@@ -171,11 +173,13 @@ def _classes(problem: UFM, keep: str | Iterable[int | str], names: tuple[str, ..
 
 
 def _levers(wanted: Sequence[str] | None) -> list[Lever]:
-    known = list(dict.fromkeys(lever.name for lever in LEVERS))
-    for name in wanted or ():
+    if wanted is None:
+        return list(LEVERS)
+    known = list(dict.fromkeys(name for lever in LEVERS for name in (lever.name, *lever.full_name)))
+    for name in wanted:
         if name not in known:
             raise ArgumentError("levers", f"must be of: {', '.join(known)}", name)
-    return [lever for lever in LEVERS if wanted is None or lever.name in wanted]
+    return [lever for lever in LEVERS if {lever.name, *lever.full_name} & set(wanted)]
 
 
 def _remedy(request: Request, lever: Lever) -> Remedy:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lopsided.advice.outlook import FADING, Outlook, assumptions_of, checked_margin, class_thresholds, outlook_of
+from lopsided.advice.outlook import assumptions_of, checked_margin, outlook_of
 from lopsided.advice.resampling import FEATURE_PENALTY_PER, resampled, target_counts
-from lopsided.core.arguments import check_choice
+from lopsided.core.arguments import ArgumentError, check_choice
 from lopsided.core.count_sources import ClassCounts, read_counts
 from lopsided.core.losses import Loss
+from lopsided.core.outlook import FADING, Outlook
 from lopsided.model import UFM
-from lopsided.theory import thresholds
+from lopsided.theory import class_thresholds, thresholds
 
 
 def check(
@@ -101,10 +102,11 @@ def check(
         targets = target_counts(found, sampling_strategy)
         problem = resampled(problem, targets, feature_penalty_per)
         said = (
-            f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per {feature_penalty_per}.",
+            f"Classes are resampled to {targets.sum()} samples an epoch, features decayed once per"
+            f" {feature_penalty_per}.",
         )
     if not unknown:
-        return outlook_of(problem, factor, found.names, said, tol)
+        return outlook_of(problem, factor, found.names, said, tol=tol)
     assert weight_decay is not None
     limits = thresholds(problem)
     values, exact = class_thresholds(problem, limits)
@@ -114,19 +116,18 @@ def check(
         " features, which a network without one has only implicitly, λ_h = λ_w ‖W‖²/‖H‖² once it is trained.",
     )
     return Outlook(
-        problem=None,
-        solution=None,
         counts=problem.counts,
-        names=found.names,
         states=("unknown",) * problem.num_classes,
-        thresholds=values,
-        exact=exact,
-        margins=nothing,
+        merged=[],
         logit_gap=nothing,
         probability=nothing,
         runner_up=np.full(problem.num_classes, -1),
+        thresholds=values,
+        exact=exact,
+        margins=nothing,
         complete=limits.complete,
         fading_margin=factor,
+        names=found.names,
         weight_decay=float(weight_decay),
         assumptions=said + assumptions_of(problem, limits, exact),
     )
@@ -149,6 +150,5 @@ def problem_of(
     """
     try:
         return UFM(counts.counts, lambda_z, lambda_w=weight_decay, lambda_h=feature_decay, **settings)
-    except ValueError as error:
-        said = str(error).replace("lambda_w", "weight_decay").replace("lambda_h", "feature_decay")
-        raise ValueError(said) from None
+    except ArgumentError as error:
+        raise error.renamed(lambda_w="weight_decay", lambda_h="feature_decay") from None

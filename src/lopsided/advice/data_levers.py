@@ -20,7 +20,7 @@ from lopsided.advice.request import (
     largest,
     least_raise,
 )
-from lopsided.advice.resampling import FEATURE_PENALTY_PER, replaced, resampled
+from lopsided.advice.resampling import FEATURE_PENALTY_PER, resampled
 
 #: Rounds of rounding up before whole numbers of samples are called impossible.
 _ROUNDS = 10_000
@@ -67,7 +67,7 @@ def samples(request: Request, target: float) -> Proposal | Obstacle:
         f"{_span(found[raised])} samples in each of {request.called(raised)}, and at most {_span(upper)}: more raise N"
         " too far"
     )
-    return Proposal(replaced(request.problem, counts=found.astype(np.int64)), settings, change)
+    return Proposal(request.problem.replaced(counts=found.astype(np.int64)), settings, change)
 
 
 def oversampling(feature_penalty_per: str, request: Request, target: float) -> Proposal | Obstacle:
@@ -127,7 +127,7 @@ def merging(request: Request, target: float) -> Proposal | Obstacle:
     change = f"merge {some}{'; …' if len(joined) > 3 else ''}: {len(groups)} classes are left"
     if not joined:
         change = "merge no classes"
-    after = replaced(request.problem, counts=counts)
+    after = request.problem.replaced(counts=counts)
     return Proposal(after, {"groups": joined, "counts": counts.tolist()}, change, place)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from lopsided.advice.outlook import FADING
 from lopsided.core.counts import class_ranges
 from lopsided.core.losses import CrossEntropy, Loss
+from lopsided.core.outlook import FADING
 
 #: A line with more letters than this names the numbers instead of writing them.
 LONGEST_LINE = 160

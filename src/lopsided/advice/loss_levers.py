@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lopsided.advice.request import SLACK, Array, Lever, Obstacle, Proposal, Request, infeasible, least_raise
-from lopsided.advice.resampling import replaced
 from lopsided.core.losses import CrossEntropy
 
 #: Of more clusters than this LDAM's margins take minutes, since each threshold is a search over optima.
@@ -93,7 +92,7 @@ def ldam(request: Request, target: float) -> Proposal | Obstacle:
         return tuple((constant * shape).tolist())
 
     def apart(constant: float, margin: float) -> bool:
-        after = replaced(_with_loss(request, margins=margins(constant)), lambda_z=margin * problem.lambda_z)
+        after = _with_loss(request, margins=margins(constant)).replaced(lambda_z=margin * problem.lambda_z)
         return not any(after.solve().clusters[cluster].collapsed for cluster in wanted)
 
     high = LARGEST_MARGIN / float(shape[request.short].max(initial=shape.min()))
@@ -162,7 +161,7 @@ def scale_notes(request: Request) -> tuple[str, ...]:
 
 
 def _with_loss(request: Request, **changes: Any) -> Any:
-    return replaced(request.problem, loss=dataclasses.replace(request.problem.loss, **changes))
+    return request.problem.replaced(loss=dataclasses.replace(request.problem.loss, **changes))
 
 
 def _ranged(request: Request, raised: Any, values: Array) -> str:

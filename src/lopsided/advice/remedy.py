@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.advice.outlook import Outlook
+from lopsided.core.outlook import Outlook
+from lopsided.core.problem import Problem
 from lopsided.core.solution import Solution
-from lopsided.model import UFM
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Cost:
         Their lowest margin before and after; None where there are no such classes.
     lowest_probability : pair of float, or None
         The lowest probability of the own class among them, before and after.
-    newly_lost, newly_fading, newly_outvoted : list of int
+    newly_lost, newly_fading, newly_misclassified : list of int
         Those of them that the remedy makes so.
     """
 
@@ -34,7 +34,7 @@ class Cost:
     lowest_probability: tuple[float, float] | None
     newly_lost: list[int]
     newly_fading: list[int]
-    newly_outvoted: list[int]
+    newly_misclassified: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Remedy:
     python: str = field(default="", repr=False)
 
     @property
-    def problem(self) -> UFM | None:
+    def problem(self) -> Problem | None:
         """The problem after the change."""
         return None if self.outlook is None else self.outlook.problem
 
@@ -119,7 +119,7 @@ class Remedy:
                 "lowest_probability": cost.lowest_probability,
                 "newly_lost": cost.newly_lost,
                 "newly_fading": cost.newly_fading,
-                "newly_outvoted": cost.newly_outvoted,
+                "newly_misclassified": cost.newly_misclassified,
             }
             value["after"] = self.outlook.to_dict()
         return value
@@ -137,7 +137,7 @@ def cost_of(before: Outlook, after: Outlook, classes: NDArray[np.int64], others:
         The classes that the remedy is not for.
     """
     moved = classes[others]
-    outvoted_before, outvoted_after = set(before.misclassified), set(after.misclassified)
+    wrong_before, wrong_after = set(before.misclassified), set(after.misclassified)
 
     def lowest(name: str) -> tuple[float, float] | None:
         if len(others) == 0:
@@ -158,9 +158,7 @@ def cost_of(before: Outlook, after: Outlook, classes: NDArray[np.int64], others:
         lowest_probability=lowest("probability"),
         newly_lost=newly("lost"),
         newly_fading=newly("fading"),
-        newly_outvoted=[
-            int(k)
-            for k, there in zip(others, moved, strict=True)
-            if there in outvoted_after and k not in outvoted_before
+        newly_misclassified=[
+            int(k) for k, there in zip(others, moved, strict=True) if there in wrong_after and k not in wrong_before
         ],
     )

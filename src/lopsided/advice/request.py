@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.advice.outlook import Outlook
-from lopsided.core.counts import class_ranges
 from lopsided.core.losses import ClassTerms
-from lopsided.model import UFM
+from lopsided.core.outlook import Outlook
+from lopsided.core.problem import Problem
 
 Array = NDArray[np.float64]
 
@@ -31,7 +30,7 @@ class Request:
 
     Attributes
     ----------
-    problem : UFM
+    problem : Problem
         As it is.
     before : Outlook
         Of that problem.
@@ -41,7 +40,7 @@ class Request:
         Threshold over λ_z that each is to have.
     """
 
-    problem: UFM
+    problem: Problem
     before: Outlook
     keep: NDArray[np.int64]
     margin: float
@@ -98,18 +97,14 @@ class Request:
         chosen = sorted(int(k) for k in classes)
         if len(chosen) == self.problem.num_classes:
             return "all classes"
-        word = "class" if len(chosen) == 1 else "classes"
-        if self.before.names is None:
-            return f"{word} {class_ranges(chosen)}"
-        shown = ", ".join(self.before.names[k] for k in chosen[:3])
-        return f"{word} {shown}" + (f", … ({len(chosen)})" if len(chosen) > 3 else "")
+        return f"{'class' if len(chosen) == 1 else 'classes'} {self.before.called(chosen)}"
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
     """A change that a lever proposes: see :class:`lopsided.advice.Remedy`."""
 
-    problem: UFM
+    problem: Problem
     settings: dict[str, Any]
     change: str
     classes: NDArray[np.int64] | None = field(default=None, repr=False)
@@ -138,6 +133,11 @@ class Lever:
     name: str
     convention: str
     pull: Callable[[Request, float], Proposal | Obstacle]
+
+    @property
+    def full_name(self) -> tuple[str, ...]:
+        """``NAME:CONVENTION`` where there is one."""
+        return (f"{self.name}:{self.convention}",) if self.convention else ()
 
 
 def least_raise(base: Array, slopes: Array, mass: Array) -> Array | None:

@@ -21,7 +21,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from lopsided.core.arguments import ArgumentError, check_choice
 from lopsided.core.count_sources import ClassCounts, read_counts
 from lopsided.core.counts import parse_terms
-from lopsided.model import UFM
+from lopsided.core.problem import Problem
+
+Stated = TypeVar("Stated", bound=Problem)
 
 #: The words of imbalanced-learn, each with the classes that it raises to the count of the largest.
 STRATEGIES: dict[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]] = {
@@ -168,12 +170,12 @@ def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
     return np.where(np.arange(2) == np.argmin(counts), wanted, counts)
 
 
-def resampled(problem: UFM, targets: ArrayLike, feature_penalty_per: str = "appearance") -> UFM:
+def resampled(problem: Stated, targets: ArrayLike, feature_penalty_per: str = "appearance") -> Stated:
     """The problem that training on resampled data solves; the docstring of this module has the proof.
 
     Parameters
     ----------
-    problem : UFM
+    problem : Problem
         On the samples as they are, with cross-entropy or squared error.
     targets : (K,) array_like
         Samples of each class that an epoch shows; with ``feature_penalty_per="sample"`` they need not be whole.
@@ -183,7 +185,7 @@ def resampled(problem: UFM, targets: ArrayLike, feature_penalty_per: str = "appe
 
     Returns
     -------
-    UFM
+    Problem
 
     Raises
     ------
@@ -199,31 +201,13 @@ def resampled(problem: UFM, targets: ArrayLike, feature_penalty_per: str = "appe
     """
     check_choice("feature_penalty_per", feature_penalty_per, FEATURE_PENALTY_PER)
     if feature_penalty_per == "appearance":
-        return replaced(problem, counts=targets)
+        return problem.replaced(counts=targets)
     shown = np.asarray(targets, dtype=np.float64)
     factors = shown / problem.counts
     weights = factors * problem.loss.terms(problem.counts).weights
     if problem.loss.reduction == "samples":
         weights = weights * problem.num_samples / shown.sum()
-    return replaced(problem, loss=dataclasses.replace(problem.loss, weights=tuple(weights.tolist())))
-
-
-def replaced(problem: UFM, **changes: Any) -> UFM:
-    """The same problem but for some arguments of :class:`lopsided.UFM`; λ_w and λ_h keep their ratio with λ_z."""
-    if "lambda_z" in changes:
-        problem = problem.replaced(lambda_z=changes.pop("lambda_z"))
-    if not changes:
-        return problem
-    settings = {
-        "counts": problem.counts,
-        "lambda_w": problem.lambda_w,
-        "lambda_h": problem.lambda_h,
-        "lambda_b": problem.lambda_b,
-        "bias": problem.bias,
-        "loss": problem.loss,
-        "features": problem.features,
-    }
-    return UFM(**settings | changes)  # type: ignore[arg-type]
+    return problem.replaced(loss=dataclasses.replace(problem.loss, weights=tuple(weights.tolist())))
 
 
 def class_indices(wanted: Any, num_classes: int, names: tuple[str, ...] | None, argument: str) -> list[int]:

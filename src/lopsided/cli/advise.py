@@ -8,15 +8,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from lopsided.advice import FADING, Outlook, Remedy
+from lopsided.advice import Advice, Remedy
 from lopsided.advice import advise as advise_problem
-from lopsided.advice.advising import Advice
 from lopsided.advice.checking import problem_of
 from lopsided.advice.resampling import parse_classes
+from lopsided.cli.class_table import lead, plain_table, print_outlook
 from lopsided.cli.options import Bias, Counts, FeatureDecay, Json, LambdaB, LambdaZ, Margin, WeightDecay, takes_loss
 from lopsided.cli.output import console, patient_progress, print_json
 from lopsided.core.count_sources import read_counts
 from lopsided.core.losses import Loss
+from lopsided.core.outlook import FADING, Outlook
 
 
 @takes_loss
@@ -74,18 +75,15 @@ def advise(
 
 
 def _print(advice: Advice) -> None:
-    from lopsided.cli.class_table import class_table, names_of, plain_table
-
-    terminal = console()
     before = advice.before
-    terminal.print(str(before.problem), style="bold", no_wrap=True, overflow="ellipsis", markup=False)
-    terminal.print(class_table(before))
+    print_outlook(before)
+    terminal = console()
     if not advice.short:
         headline = f"Nothing to mend: every class to be kept has a margin of {advice.margin:.4g} or more."
     else:
         headline = (
             f"{len(advice.short)} of {len(advice.keep)} classes to be kept lack a margin of {advice.margin:.4g}:"
-            f" {names_of(before, advice.short)}."
+            f" {before.called(advice.short)}."
         )
     terminal.print(headline, style="bold", markup=False)
     terminal.print()
@@ -142,8 +140,6 @@ def _print_spelled(remedies: Sequence[Remedy]) -> None:
 
 def _row(title: str, outlook: Outlook | None, chosen: Sequence[int], others: Sequence[int], verdict: str) -> list[str]:
     """The lowest of the chosen classes, and of the others, in an outlook."""
-    from lopsided.cli.class_table import lead
-
     if outlook is None:
         return [title, *["–"] * 5, verdict]
 
@@ -166,8 +162,6 @@ def _sentence(advice: Advice, remedy: Remedy) -> str:
     parts = [remedy.change if remedy.works else f"{remedy.reason}. Nearest: {remedy.change}"]
     if remedy.outlook is None or remedy.cost is None:
         return remedy.reason + "."
-    from lopsided.cli.class_table import names_of
-
     misclassified = set(remedy.outlook.misclassified)
     still = [
         k
@@ -175,11 +169,9 @@ def _sentence(advice: Advice, remedy: Remedy) -> str:
         if remedy.classes[k] in misclassified and remedy.outlook.states[remedy.classes[k]] != "lost"
     ]
     if still:
-        parts.append(
-            f"another class is still predicted for {len(still)} of those kept ({names_of(advice.before, still)})"
-        )
+        parts.append(f"another class is still predicted for {len(still)} of those kept ({advice.before.called(still)})")
     for word in ("lost", "fading", "misclassified"):
         hit = getattr(remedy.cost, f"newly_{word}")
         if hit:
-            parts.append(f"it costs: newly {word} {names_of(advice.before, hit)}")
+            parts.append(f"it costs: newly {word} {advice.before.called(hit)}")
     return "; ".join(parts) + "."

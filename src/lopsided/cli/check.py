@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from lopsided.advice import FADING, Outlook
 from lopsided.advice import check as check_counts
+from lopsided.cli.class_table import print_outlook
 from lopsided.cli.options import (
     COUNTS,
     Bias,
@@ -29,6 +27,7 @@ from lopsided.cli.trained import read_checkpoint
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import read_counts
 from lopsided.core.losses import Loss
+from lopsided.core.outlook import FADING, Outlook
 
 
 @takes_loss
@@ -108,62 +107,20 @@ def check(
         print_json(outlook.to_dict())
     else:
         _print(outlook)
-    uncertified = outlook.solution is not None and outlook.solution.status != "optimal"
-    if uncertified:
-        assert outlook.solution is not None
+    if outlook.solution is not None and not outlook.certified:
         typer.echo(f"lopsided: {outlook.solution.message}", err=True)
-    if outlook.lost or uncertified:
+    if outlook.lost or not outlook.certified:
         raise typer.Exit(1)
 
 
 def _print(outlook: Outlook) -> None:
-    from lopsided.cli.class_table import class_table
-
+    print_outlook(outlook)
     terminal = console()
-    if outlook.problem is not None:
-        terminal.print(str(outlook.problem), style="bold", no_wrap=True, overflow="ellipsis", markup=False)
-    terminal.print(class_table(outlook))
     for sentence in outlook.assumptions:
         terminal.print(f"- {sentence}", style="dim", markup=False)
-    terminal.print(_verdict(outlook), style="bold", markup=False)
-
-
-def _verdict(outlook: Outlook) -> str:
-    """One sentence: what is lost, and from which decay on."""
-    from lopsided.cli.class_table import names_of
-
-    if outlook.problem is None:
-        low, high = (float(end) for end in (outlook.thresholds.min(), outlook.complete))
-        assert outlook.weight_decay is not None
-        decay = outlook.weight_decay
-        if low >= high * (1 - 1e-9):
-            return f"Unknown: all classes are lost from a feature decay of {high**2 / decay:.4g} on, none before."
-        return (
-            f"Unknown: no class is lost below a feature decay of {low**2 / decay:.4g}, and all are from"
-            f" {high**2 / decay:.4g} on; in a trained network, below and from ‖W‖/‖H‖ = {low / decay:.4g} and"
-            f" {high / decay:.4g}. Give --feature-decay or --lambda-z."
-        )
-    decay = outlook.problem.lambda_z
-    total = len(outlook.states)
-    if len(outlook.lost) == total:
-        return (
-            f"Everything is lost: every input gets the same prediction; classes separate below λ_z ="
-            f" {outlook.complete:.6g}, {outlook.complete / decay:.3g} times this decay."
-        )
-    if outlook.lost:
-        limit = float(outlook.thresholds[outlook.lost].min())
-        zero = " Their means are zero: only the bias is left to predict by." if outlook.at_origin else ""
-        return (
-            f"Lost: {len(outlook.lost)} of {total} classes ({names_of(outlook, outlook.lost)}); all of them are kept"
-            f" below λ_z = {limit:.6g}, {limit / decay:.3g} times this decay.{zero} lopsided advise says what helps."
-        )
-    lowest = float(np.nanmin(outlook.margins))
-    if outlook.fading:
-        misclassified = len(set(outlook.misclassified))
-        wrong = f"; samples of {misclassified} of them are given to another class" if misclassified else ""
-        return (
-            f"No class is lost, but {len(outlook.fading)} of {total} are fading ({names_of(outlook, outlook.fading)}):"
-            f" the decay may grow {lowest:.3g} times{wrong}."
-        )
-    assert math.isfinite(lowest)
-    return f"All {total} classes are kept: the decay may grow {lowest:.3g} times before the first is lost."
+    helps = ""
+    if outlook.lost and len(outlook.lost) < len(outlook.states):
+        helps = " lopsided advise says what helps."
+    elif outlook.problem is None:
+        helps = " Give --feature-decay or --lambda-z."
+    terminal.print(f"{outlook.verdict}{helps}", style="bold", markup=False)

@@ -1,4 +1,4 @@
-"""What ``check`` and ``advise`` share: an outlook as a table, a row for each group of like classes."""
+"""What ``predict``, ``check`` and ``advise`` share: an outlook as a table, a row for each group of like classes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.advice import Outlook
-from lopsided.cli.output import shown_rows
-from lopsided.core.counts import class_ranges
+from lopsided.cli.output import console, shown_rows
+from lopsided.core.outlook import Outlook
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-#: Letters of class names in one cell.
-LONGEST_NAME = 24
 #: Nats below which a lead is rounding.
 _TIE = 1e-9
 _STYLES = {"kept": "[green]kept[/]", "fading": "[yellow]fading[/]", "lost": "[bold red]lost[/]", "unknown": "?"}
@@ -31,52 +28,34 @@ def plain_table(*headings: str) -> Table:
     return table
 
 
-def names_of(outlook: Outlook, classes: list[int]) -> str:
-    """Classes as people call them: by name where they have names, else by number; a long list cut short."""
-    if outlook.names is None:
-        return class_ranges(classes)
-    text = ", ".join(outlook.names[k] for k in classes)
-    if len(text) > LONGEST_NAME:
-        more = f", … ({len(classes)})" if len(classes) > 1 else "…"
-        text = outlook.names[classes[0]][: LONGEST_NAME - len(more)] + more
-    return text
-
-
-def class_table(outlook: Outlook) -> Table:
-    """Where every group of like classes is lost, how far it is from there, and what the optimum says to it."""
-    if outlook.problem is None:
-        return _limits_table(outlook)
+def print_outlook(outlook: Outlook, logits: bool = False) -> None:
+    """The problem and the table; ``logits`` adds what each class's own logit and bias are."""
     from rich.markup import escape
 
-    table = plain_table("classes", "samples", "lost at λ_z ≥", "margin", "p(own)", "lead")
-    table.add_column("", min_width=6, no_wrap=True)
+    terminal = console()
+    if outlook.problem is not None:
+        terminal.print(str(outlook.problem), style="bold", no_wrap=True, overflow="ellipsis", markup=False)
+        before, after = (("own logit", "bias"), ()) if logits else ((), ("p(own)",))
+        table = plain_table("classes", "samples", *before, "lost at λ_z ≥", "margin", *after, "lead")
+        table.add_column("", min_width=6, no_wrap=True)
+    else:
+        table = plain_table("classes", "samples", "lost at λ_z ≥", "or λ_h ≥", "or ‖W‖/‖H‖ ≥")
     for first, group in _rows(outlook, table):
-        table.add_row(
-            escape(names_of(outlook, group)),
-            str(outlook.counts[first]),
-            _threshold(outlook, first),
-            f"{outlook.margins[first]:.3g}",
-            "–" if np.isnan(outlook.probability[first]) else f"{outlook.probability[first]:.3f}",
-            lead(outlook.logit_gap[first], 3),
-            _STYLES[outlook.states[first]],
-        )
-    return table
-
-
-def _limits_table(outlook: Outlook) -> Table:
-    from rich.markup import escape
-
-    decays, ratios = outlook.critical_feature_decays, outlook.critical_norm_ratios
-    table = plain_table("classes", "samples", "lost at λ_z ≥", "or λ_h ≥", "or ‖W‖/‖H‖ ≥")
-    for first, group in _rows(outlook, table):
-        table.add_row(
-            escape(names_of(outlook, group)),
-            str(outlook.counts[first]),
-            _threshold(outlook, first),
-            f"{decays[first]:.4g}",
-            f"{ratios[first]:.4g}",
-        )
-    return table
+        cells = [escape(outlook.called(group)), str(outlook.counts[first])]
+        limit = ("" if outlook.exact[first] else "≈ ") + f"{outlook.thresholds[first]:.6g}"
+        if outlook.problem is None:
+            sizes = (outlook.critical_feature_decays[first], outlook.critical_norm_ratios[first])
+            table.add_row(*cells, limit, *(f"{size:.4g}" for size in sizes))
+            continue
+        if logits:
+            assert outlook.solution is not None
+            cluster = outlook.solution.clusters[outlook.problem.clusters.labels[first]]
+            cells += [f"{cluster.own_logit:.4f}", f"{cluster.bias:.4f}" if outlook.problem.bias else "none"]
+        cells += [limit, f"{outlook.margins[first]:.3g}"]
+        if not logits:
+            cells.append("–" if np.isnan(outlook.probability[first]) else f"{outlook.probability[first]:.3f}")
+        table.add_row(*cells, lead(outlook.logit_gap[first], 3), _STYLES[outlook.states[first]])
+    terminal.print(table)
 
 
 def lead(gap: float, digits: int) -> str:
@@ -90,23 +69,14 @@ def lead(gap: float, digits: int) -> str:
     return f"{gap if abs(gap) > _TIE else 0.0:+.{digits}f}"
 
 
-def _threshold(outlook: Outlook, index: int) -> str:
-    return ("" if outlook.exact[index] else "≈ ") + f"{outlook.thresholds[index]:.6g}"
-
-
 def _rows(outlook: Outlook, table: Table) -> Iterator[tuple[int, list[int]]]:
     """The first class and all classes of each group to show; where rows are left out the table gets one of dots."""
-    groups = groups_of(outlook)
-    for row in shown_rows(len(groups)):
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for index, count in enumerate(outlook.counts.tolist()):
+        groups.setdefault((count, float(outlook.thresholds[index])), []).append(index)
+    listed = list(groups.values())
+    for row in shown_rows(len(listed)):
         if row is None:
             table.add_row(*["…"] * len(table.columns))
         else:
-            yield groups[row][0], groups[row]
-
-
-def groups_of(outlook: Outlook) -> list[list[int]]:
-    """Like classes, together: equal in count, threshold and state."""
-    rows: dict[tuple[float, ...], list[int]] = {}
-    for index, count in enumerate(outlook.counts.tolist()):
-        rows.setdefault((count, float(outlook.thresholds[index])), []).append(index)
-    return list(rows.values())
+            yield listed[row][0], listed[row]

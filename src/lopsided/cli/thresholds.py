@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from lopsided.cli.class_table import plain_table
 from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
 from lopsided.cli.output import console, print_json, shown_rows
 from lopsided.core.count_sources import read_counts
 from lopsided.core.counts import class_ranges
 from lopsided.core.losses import Loss
 from lopsided.model import UFM
+from lopsided.theory import class_thresholds
 
 
 @takes_loss
@@ -45,24 +45,24 @@ def thresholds(
         )
         return
 
-    from rich.table import Table
-
-    table = Table("classes", box=None, header_style="bold", padding=(0, 2))
-    for heading in ("samples each", "merge at λ_z ≥"):
-        table.add_column(heading, justify="right")
+    values, exact = class_thresholds(model, found)
+    table = plain_table("classes", "samples each", "lost at λ_z ≥")
     for row in shown_rows(clusters.num_clusters):
         if row is None:
             table.add_row("…", "…", "…")
             continue
-        value = found.within[row]
-        table.add_row(
-            class_ranges(clusters.classes[row]),
-            f"{clusters.counts[row]:.0f}",
-            "see path" if np.isnan(value) else f"{value:.6g}",  # alone in its count: merges at the origin, or with all
-        )
+        first = clusters.classes[row][0]
+        limit = ("" if exact[first] else "≈ ") + f"{values[first]:.6g}"
+        table.add_row(class_ranges(clusters.classes[row]), f"{clusters.counts[row]:.0f}", limit)
     table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
     terminal = console()
     terminal.print(table)
+    if not exact.all() and not found.note:
+        terminal.print(
+            "≈: a yardstick, the threshold of two classes of this count; a class alone in its count merges with others"
+            " where all do, or at the origin: see lopsided path.",
+            style="dim",
+        )
     if found.note:
         terminal.print(f"{found.note[0].upper()}{found.note[1:]}.", style="dim")
     terminal.print("Weight decay w on the classifier and h on the features is λ_z = √(w h).", style="dim")

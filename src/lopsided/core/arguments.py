@@ -27,7 +27,7 @@ class ArgumentError(ValueError):
     value : object, optional
         What was given.
     got : str, optional
-        What was given, in words, where that says more than the value.
+        What was given, in words, where that says more than the value; backticks as in ``rule``.
     remedy : str, optional
         What to do about it; backticks as in ``rule``.
 
@@ -49,6 +49,7 @@ class ArgumentError(ValueError):
         self, argument: str, rule: str, value: Any = _NOTHING, *, got: str | None = None, remedy: str = ""
     ) -> None:
         self.argument, self.rule, self.remedy = argument, rule, remedy
+        self._in_words = got is not None
         self.value = None if value is _NOTHING else value
         self.got = got if got is not None or value is _NOTHING else quoted(value)
         super().__init__(self.describe())
@@ -69,7 +70,8 @@ class ArgumentError(ValueError):
             return re.sub(r"`([^`]+)`", lambda found: name(found[1]), text)
 
         said = [f"{name(self.argument)} {told(self.rule)}"]
-        said += [f"got {self.got}"] if self.got is not None else []
+        if self.got is not None:
+            said.append(f"got {told(self.got) if self._in_words else self.got}")
         said += [told(self.remedy)] if self.remedy else []
         return "; ".join(said)
 

@@ -253,8 +253,8 @@ def _resolve_decays(
     if lambda_z is None:
         if lambda_w is None or lambda_h is None:
             missing = "lambda_h" if lambda_h is None else "lambda_w"
-            given = "nothing" if lambda_w is None and lambda_h is None else f"no {missing}"
-            raise ArgumentError("lambda_z", "must be given, or both lambda_w and lambda_h", got=str(given))
+            given = "nothing" if lambda_w is None and lambda_h is None else f"no `{missing}`"
+            raise ArgumentError("lambda_z", "must be given, or both `lambda_w` and `lambda_h`", got=given)
         lambda_z = math.sqrt(lambda_w) * math.sqrt(lambda_h)
     elif lambda_w is None and lambda_h is None:
         lambda_w = lambda_h = lambda_z
@@ -268,7 +268,7 @@ def _resolve_decays(
         if abs(lambda_z - implied) > CONSISTENCY_TOLERANCE * implied:
             raise ArgumentError(
                 "lambda_z",
-                f"must equal sqrt(lambda_w * lambda_h) = {implied:g} where all three are given",
+                f"must equal sqrt(`lambda_w` * `lambda_h`) = {implied:g} where all three are given",
                 lambda_z,
                 remedy="leave one out",
             )

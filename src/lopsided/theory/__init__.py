@@ -13,7 +13,7 @@ from lopsided.theory.relu import relu_complete_threshold, relu_optimum
 from lopsided.theory.seli import seli_limit, seli_polar_factor
 from lopsided.theory.spectrum import SingularPaths, singular_paths
 from lopsided.theory.squared_error import squared_error_optimum
-from lopsided.theory.thresholds import Thresholds, class_strengths, thresholds
+from lopsided.theory.thresholds import Thresholds, class_strengths, class_thresholds, thresholds
 from lopsided.theory.two_classes import two_class_optimum
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
 
@@ -30,6 +30,7 @@ __all__ = [
     "TwoClusterBoundaries",
     "balanced_optimum",
     "class_strengths",
+    "class_thresholds",
     "collapse_sizes",
     "critical_path",
     "largest_cosine",

@@ -134,6 +134,39 @@ def class_strengths(problem: Problem) -> Array:
     return (1 - terms.smoothing) * strengths / terms.normaliser
 
 
+def class_thresholds(problem: Problem, found: Thresholds) -> tuple[Array, NDArray[np.bool_]]:
+    """The one threshold of each class, by the same rule for all, and whether it is exact.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : Thresholds
+        Its thresholds.
+
+    Returns
+    -------
+    values : (K,) array
+        The decay from which on the class coincides with another; for a class alone in its cluster a yardstick, the
+        decay at which two classes like it would (of a problem that is not convex: at which all do). Never above
+        complete collapse.
+    exact : (K,) array of bool
+        False for a yardstick, and for what was bracketed on stationary points.
+
+    Examples
+    --------
+    >>> import lopsided as lp
+    >>> model = lp.UFM("500x2,100", 1.0)
+    >>> values, exact = class_thresholds(model, model.thresholds())
+    >>> values.round(6).tolist(), exact.tolist()
+    ([0.020328, 0.020328, 0.009091], [True, True, False])
+    """
+    clusters = problem.clusters
+    exact = ~np.isnan(found.within) & (not found.note)
+    yardstick = class_strengths(problem) if problem.is_convex else found.complete
+    values = np.minimum(np.where(np.isnan(found.within), yardstick, found.within), found.complete)
+    return values[clusters.labels], exact[clusters.labels]
+
+
 def _with_margin(problem: Problem, cluster: int, strength: float) -> float:
     """The λ_z at which 1 − ε + p_same (1 − e^−m) = Nλ/(wδ√n), p_same of the optimum at that very λ_z."""
     terms = problem.clusters.terms
