@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lopsided.advice.predictions import predict_classes
 
 import lopsided as lp
 
@@ -39,11 +38,12 @@ def test_the_lead_is_read_off_the_logits(counts, mode, share):
     """From the K × K mean logits of the geometry, class by class."""
     problem = lp.UFM(counts, 1.0, **mode)
     problem = problem.replaced(lambda_z=share * problem.thresholds().complete)
-    found = predict_classes(problem)
-    outputs = problem.solve().geometry.mean_logits + problem.solve().geometry.bias
+    solution = problem.solve()
+    found = solution.predictions
+    outputs = solution.geometry.mean_logits + solution.geometry.bias
     for k, row in enumerate(outputs):
         others = np.delete(row, k)
-        assert found.logit_gap[k] == pytest.approx(row[k] - others.max(), abs=1e-7)
+        assert found.lead[k] == pytest.approx(row[k] - others.max(), abs=1e-7)
         assert row[found.runner_up[k]] == pytest.approx(others.max(), abs=1e-7)
         assert found.runner_up[k] != k
         assert found.probability[k] == pytest.approx(np.exp(row[k]) / np.exp(row).sum(), abs=1e-8)
@@ -175,7 +175,10 @@ def test_hundreds_of_counts_are_solved_less_far_and_say_the_same():
         ({"lambda_z": 1e-3, "margin": 0.9}, r"^margin must be a finite number of at least 1, .*; got 0.9"),
         ({"lambda_z": 1e-3, "margin": float("nan")}, r"^margin must be a finite number of at least 1"),
         ({"lambda_z": 1e-3, "margin": True}, r"^margin must be a finite number of at least 1"),
-        ({"lambda_z": 1e-3, "penalised": "epoch"}, r"^penalised must be 'appearance' or 'sample'; got 'epoch'"),
+        (
+            {"lambda_z": 1e-3, "feature_penalty_per": "epoch"},
+            r"^feature_penalty_per must be 'appearance' or 'sample'; got 'epoch'",
+        ),
         ({"lambda_z": 1e-3, "sampling_strategy": "some"}, r"^sampling_strategy must be one of"),
         ({"lambda_z": 1e-3, "loss": lp.CrossEntropy(weights=[1, 2])}, r"^weights must have one number a class"),
     ],

@@ -101,13 +101,13 @@ def test_both_conventions_against_descent_over_repeated_samples(penalised):
     problem = lp.UFM(counts, lambda_w=0.05, lambda_h=0.02, lambda_b=0.1)
     after = resampled(problem, np.multiply(counts, shown), penalised)
     found = references.resampled_objective(
-        counts, shown, feature_penalty_per=penalised, lambda_w=0.05, lambda_h=0.02, lambda_b=0.1
+        counts, shown, penalised=penalised, lambda_w=0.05, lambda_h=0.02, lambda_b=0.1
     )
     assert after.solve().objective == pytest.approx(found, rel=1e-8)
     assert problem.solve().objective != pytest.approx(found, rel=1e-4)
 
 
-@given(factor=st.integers(min_value=1, max_value=9), feature_penalty_per=st.sampled_from(["appearance", "sample"]))
+@given(factor=st.integers(min_value=1, max_value=9), penalised=st.sampled_from(["appearance", "sample"]))
 def test_thresholds_after_repeating_rare_samples(factor, penalised):
     after = resampled(lp.UFM("500x2,100x3", 1e-3), [500, 500, *[100 * factor] * 3], penalised)
     total = 1000 + 300 * factor
@@ -130,5 +130,5 @@ def test_weights_are_kept_when_samples_are_repeated(reduction):
 
 
 def test_an_unknown_convention_is_refused():
-    with pytest.raises(ValueError, match=r"^penalised must be 'appearance' or 'sample'; got 'epoch'"):
+    with pytest.raises(ValueError, match=r"^feature_penalty_per must be 'appearance' or 'sample'; got 'epoch'"):
         resampled(lp.UFM("5x2", 0.1), [5, 5], "epoch")

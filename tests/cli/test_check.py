@@ -47,7 +47,7 @@ def test_json_and_exit_code(call, decay, code, lost, fading):
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
-        (("--lambda-z", "0.002"), 0, ["kept", "All 10 classes are kept: the decay may grow 1.67 times"]),
+        (("--lambda-z", "0.002"), 0, ["kept", "All 10 classes are kept: the first threshold is 1.67 times"]),
         (("--lambda-z", "0.003"), 0, ["fading", "No class is lost, but 5 of 10 are fading (5–9)", "1.11 times"]),
         (("--lambda-z", "0.0033"), 0, ["samples of 5 of them are given to another class"]),
         (

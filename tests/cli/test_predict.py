@@ -127,21 +127,28 @@ def test_an_answer_without_a_certificate_is_a_finding(call, monkeypatch, flags):
                 "0–4",
                 "5–9",
                 "0.00333333",
-                "0.9 ",
+                "1.11 ",
                 "kept",
                 "certified",
-                "No class is lost: the first to merge are classes 5–9",
+                "No class is lost, but 5 of 10 are fading (5–9): the first threshold is 1.11 times this decay.",
             ],
         ),
-        ((*TWO, "--lambda-z", "0.004"), ["1.2 ", "lost", "Lost: classes 5–9", "below λ_z = 0.00333333, 0.833 times"]),
+        (
+            (*TWO, "--lambda-z", "0.004"),
+            ["0.833 ", "lost", "Lost: 5 of 10 classes (5–9)", "below λ_z = 0.00333333, 0.833 times"],
+        ),
         ((*TWO, "--lambda-z", "0.01"), ["rank 0 of 9", "Everything is lost", "below λ_z = 0.00745356, 0.745 times"]),
         (
             ("predict", "--counts", "500,300,100", "--lambda-z", "0.02", "--no-bias"),
-            ["none", "rank 1 of 2", "along only 1 of 2 directions; all merge at λ_z = 0.0226479"],
+            ["none", "rank 1 of 2", "≈ 0.0111111", "≈: of a class alone in its count", "Lost: 1 of 3 classes (2)"],
         ),
         (
             ("predict", "--counts", "500,300,100", "--lambda-z", "0.002", "--no-bias"),
-            ["rank 2 of 2", "the first to merge are all classes, at λ_z = 0.0226479"],
+            [
+                "rank 2 of 2",
+                "All 3 classes are kept: the first threshold is 5.56 times",
+                "all classes merge at λ_z ≥ 0.0226479",
+            ],
         ),
     ],
     ids=["kept", "lost", "everything", "directions", "distinct"],
@@ -227,17 +234,20 @@ def test_classes_that_meet_at_the_origin_are_lost_below_any_threshold_known(call
     assert [cluster["collapsed"] for cluster in value["clusters"]] == [False, True, True]
     assert value["thresholds"]["within"][1:] == [None, None]
     out = call("predict", *arguments).out
-    assert f"Lost: classes {lost} cannot be told apart; the classes alone in their count part at a lower decay" in out
+    assert f"classes ({lost}); the lowest of their thresholds, a yardstick for those alone in their count, is" in out
     # no row calls a class lost at a decay below the threshold that it shows
-    rows = [line for line in out.splitlines() if line.endswith("lost")]
+    rows = [line.split() for line in out.splitlines() if line.split()[-1:] == ["lost"]]
     assert len(rows) == 2
-    assert all(f"≤ {value['lambda_z']:g}" in row and "≥ 1" in row for row in rows)
+    assert all(float(row[row.index("≈") + 1]) <= value["lambda_z"] for row in rows)
 
 
 def test_a_cluster_that_meets_another_class_at_the_origin_has_its_threshold(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = call("predict", "--counts", "900x4,100,50x3", "--lambda-z", "0.0057").out
     # below it the cluster is off the origin, and the class there alone
-    assert "Lost: classes 4–7 cannot be told apart; all are kept below λ_z = 0.00183664" in out
+    assert (
+        "Lost: 4 of 8 classes (4–7); the lowest of their thresholds, a yardstick for those alone in their count, is λ_z = 0.00183664"
+        in out
+    )
     below = lp.UFM("900x4,100,50x3", 0.00183663).solve()
     assert (below.status, below.geometry.merged) == ("optimal", [])

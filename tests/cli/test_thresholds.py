@@ -44,7 +44,7 @@ def test_the_table_has_a_row_a_cluster_and_one_for_all(call):
     rows = [line.split() for line in outcome.out.splitlines()]
     assert rows[1] == ["0–4", "500", "0.00743621"]
     assert rows[2] == ["5–9", "100", "0.00332557"]
-    assert rows[3] == ["10", "7", "see", "path"]
+    assert rows[3] == ["10", "7", "≈", "0.000879864"]
     assert rows[4][:5] == ["all", "11", "N", "=", "3007"]
 
 

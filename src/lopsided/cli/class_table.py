@@ -43,6 +43,8 @@ def print_outlook(outlook: Outlook, logits: bool = False) -> None:
     for first, group in _rows(outlook, table):
         cells = [escape(outlook.called(group)), str(outlook.counts[first])]
         limit = ("" if outlook.exact[first] else "≈ ") + f"{outlook.thresholds[first]:.6g}"
+        if outlook.problem is not None and outlook.states[first] == "lost" and outlook.margins[first] > 1:
+            limit = f"≤ {outlook.problem.lambda_z:.6g}"  # met others at the origin; lopsided path knows from where on
         if outlook.problem is None:
             sizes = (outlook.critical_feature_decays[first], outlook.critical_norm_ratios[first])
             table.add_row(*cells, limit, *(f"{size:.4g}" for size in sizes))

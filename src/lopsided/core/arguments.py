@@ -55,7 +55,7 @@ class ArgumentError(ValueError):
         super().__init__(self.describe())
 
     def __reduce__(self) -> tuple[Callable[..., ArgumentError], tuple[Any, ...]]:
-        return _rebuilt, (type(self), self.argument, self.rule, self.value, self.got, self.remedy)
+        return _rebuilt, (type(self), self.argument, self.rule, self.value, self.got, self._in_words, self.remedy)
 
     def describe(self, name: Callable[[str], str] = str) -> str:
         """The message, its arguments called by other names.
@@ -83,14 +83,16 @@ class ArgumentError(ValueError):
             return re.sub(r"`([^`]+)`", lambda found: f"`{known.get(found[1], found[1])}`", text)
 
         argument = known.get(self.argument, self.argument)
-        return _rebuilt(type(self), argument, told(self.rule), self.value, self.got, told(self.remedy))
+        got = told(self.got) if self.got is not None and self._in_words else self.got
+        return _rebuilt(type(self), argument, told(self.rule), self.value, got, self._in_words, told(self.remedy))
 
 
 def _rebuilt(
-    kind: type[ArgumentError], argument: str, rule: str, value: Any, got: str | None, remedy: str
+    kind: type[ArgumentError], argument: str, rule: str, value: Any, got: str | None, in_words: bool, remedy: str
 ) -> ArgumentError:
     error = kind(argument, rule, got=got, remedy=remedy)
-    error.value = value
+    error.value, error._in_words = value, in_words
+    error.args = (error.describe(),)
     return error
 
 
@@ -99,8 +101,8 @@ def quoted(value: object) -> str:
 
     Examples
     --------
-    >>> quoted("a" * 200)[-12:], len(quoted("a" * 200))
-    ("aaaaaaaaaa …", 80)
+    >>> quoted("a" * 200)[-5:], len(quoted("a" * 200))
+    ('aaa …', 80)
     """
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 2] + " …"
@@ -145,17 +147,17 @@ def check_number(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the value breaks the rule.
 
     Examples
     --------
     >>> check_number("momentum", 1, least=0, below=1)
     Traceback (most recent call last):
-    ValueError: momentum must be a finite number in [0, 1); got 1
+    lopsided.core.arguments.ArgumentError: momentum must be a finite number in [0, 1); got 1
     >>> check_number("lambda_b", -1, least=0, note=" (0: a free bias)")
     Traceback (most recent call last):
-    ValueError: lambda_b must be a finite number of at least 0 (0: a free bias); got -1
+    lopsided.core.arguments.ArgumentError: lambda_b must be a finite number of at least 0 (0: a free bias); got -1
     """
     holds = (
         is_number(value)
@@ -184,14 +186,14 @@ def check_whole(name: str, value: object, *, least: int = 1, optional: bool = Fa
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the value breaks the rule.
 
     Examples
     --------
     >>> check_whole("epochs", 1.5)
     Traceback (most recent call last):
-    ValueError: epochs must be a whole number of at least 1; got 1.5
+    lopsided.core.arguments.ArgumentError: epochs must be a whole number of at least 1; got 1.5
     """
     if value is None and optional:
         return
@@ -204,14 +206,14 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the value breaks the rule.
 
     Examples
     --------
     >>> check_choice("on_merge", "raise", ("warn", "stop", "ignore"))
     Traceback (most recent call last):
-    ValueError: on_merge must be 'warn', 'stop' or 'ignore'; got 'raise'
+    lopsided.core.arguments.ArgumentError: on_merge must be 'warn', 'stop' or 'ignore'; got 'raise'
     """
     if value not in choices:
         *others, last = map(repr, choices)

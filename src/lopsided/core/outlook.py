@@ -231,10 +231,12 @@ class Outlook:
         if self.lost:
             limit = float(self.thresholds[self.lost].min())
             zero = " Their means are zero: only the bias is left to predict by." if self.at_origin else ""
-            return (
-                f"Lost: {len(self.lost)} of {total} classes ({self.called(self.lost)}); all of them are kept below"
-                f" λ_z = {limit:.6g}, {limit / decay:.3g} times this decay.{zero}"
-            )
+            at = f"λ_z = {limit:.6g}, {limit / decay:.3g} times this decay"
+            if self.exact[self.lost].all():
+                where = f"all of them are kept below {at}"
+            else:  # a class alone in its count meets others at the origin, from a decay on that must be searched
+                where = f"the lowest of their thresholds, a yardstick for those alone in their count, is {at}"
+            return f"Lost: {len(self.lost)} of {total} classes ({self.called(self.lost)}); {where}.{zero}"
         lowest = float(np.nanmin(self.margins))
         if self.fading:
             wrong = len(self.misclassified)
@@ -279,7 +281,6 @@ class Outlook:
             "at_origin": self.at_origin,
             "status": None if self.solution is None else self.solution.status,
             "gap": None if self.solution is None else self.solution.gap,
-            "verdict": self.verdict,
             "assumptions": list(self.assumptions),
             "classes": [
                 {

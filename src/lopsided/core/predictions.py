@@ -42,12 +42,14 @@ def predictions_of(problem: Problem, logits: Array) -> Predictions:
     >>> predictions_of(lp.UFM("9x2", 0.1), np.array([[1.0, 0.5], [0.3, 0.1]])).lead.round(12)
     array([ 0.5, -0.2])
     """
-    groups = problem.clusters.classes
-    first = [group[0] for group in groups]
-    rows = logits[first]
-    mate = np.array([row[group[1:]].max(initial=-np.inf) for row, group in zip(rows, groups, strict=True)])
-    others = np.array([[row[group].max() for group in groups] for row in rows])
-    return predictions_of_clusters(problem, logits[first, first], mate, others)
+    others = logits.copy()
+    np.fill_diagonal(others, -np.inf)
+    own, runner_up = np.diagonal(logits), others.argmax(axis=1)
+    lead = own - others.max(axis=1)
+    if isinstance(problem.loss, SquaredError):
+        return Predictions(lead, runner_up, np.full_like(own, np.nan))
+    with np.errstate(over="ignore"):  # a logit far behind another
+        return Predictions(lead, runner_up, 1 / (1 + np.exp(others - own[:, None]).sum(axis=1)))
 
 
 def predictions_of_clusters(problem: Problem, own: Array, mate: Array, others: Array) -> Predictions:

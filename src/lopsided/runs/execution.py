@@ -15,12 +15,13 @@ import numpy as np
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.counts import merged_places, parse_counts
 from lopsided.core.geometry import MERGE_ABSOLUTE_TOLERANCE, Geometry
+from lopsided.core.plain_values import plain
 from lopsided.data import ImbalancedData, load_data
 from lopsided.model import UFM
 from lopsided.runs.apply_remedy import advised, apply_remedy
 from lopsided.runs.configuration import Configuration
 from lopsided.runs.provenance import describe_machine, source_commit
-from lopsided.runs.record import Run, plain
+from lopsided.runs.record import Run
 
 if TYPE_CHECKING:
     from lopsided.core.solution import Solution
