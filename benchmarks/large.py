@@ -107,7 +107,7 @@ def path_row(name: str, counts: np.ndarray, device: str | None) -> dict[str, obj
     model = lp.UFM(counts, 1.0, lambda_b=BIAS_DECAY)
     last = 0.5 * float(np.sqrt(counts.min()) / counts.sum())
     decays = np.geomspace(model.thresholds().complete, last, STEPS)
-    cold = [elapsed(lambda decay=decay: model.with_lambda_z(decay).solve(device=device)) for decay in decays]
+    cold = [elapsed(lambda decay=decay: model.replaced(lambda_z=decay).solve(device=device)) for decay in decays]
     found: list[lp.Solution] = []
     seconds = elapsed(lambda: found.extend(lp.solve_path(model, decays, device=device)))
     return {
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--device", help="a device of PyTorch, such as cuda; NumPy by default")
     parser.add_argument("--everything", action="store_true", help="also the path of a thousand classes (minutes)")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()  # `make bench` passes the same to every benchmark
     device = arguments.device
     lp.UFM("3,2", 0.1).solve(device=device)  # its imports are not its speed
     progress = Console(stderr=True)
@@ -138,7 +138,7 @@ def main() -> None:
             "Pareto",
             "long tail",
             "all distinct",
-        ):  # the peak of memory only grows: the one it is asked of first
+        ):  # the peak of memory only grows; that of the first is asked
             for factor in (0.5, 3.0):
                 status.update(f"{name}, Nλ = {factor:g} √n_min")
                 solves.append(solve_row(name, chosen[name], factor, device))

@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
     parser.add_argument("--everything", action="store_true", help="also what is expected to take hours")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()  # `make bench` passes the same to every benchmark
     progress = Console(stderr=True)
     with_cvxpy(lp.UFM("3,2", lambda_z=0.1, lambda_b=0.02), "CLARABEL")  # its imports are not its speed
     rows = []
