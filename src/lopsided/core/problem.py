@@ -108,7 +108,7 @@ class Problem:
             raise ArgumentError("features", "must be 'any' where the loss is squared error", features)
         device = None
         if is_tensor(counts):
-            device, counts = str(counts.device), counts.detach().cpu().numpy()
+            device = str(counts.device)
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
