@@ -196,7 +196,8 @@ class _Pair:
 
     def advantage(self, gap: Array) -> Array:
         """By how much the bias of the commoner classes exceeds that of the rarer ones."""
-        if self.bias_decay is None:
+        decay = self.bias_decay
+        if decay is None:
             return np.zeros_like(gap)
         # where the bias is free, what flows one way is what flows back: a quadratic equation in t = e^shift
         linear = 0.5 * (self.size / self.rare_size - self.few / self.many)
@@ -205,7 +206,7 @@ class _Pair:
             log_constant += np.logaddexp(gap, np.log(self.size - 1))
         log_root = 0.5 * log_constant - np.arcsinh(linear * np.exp(-0.5 * log_constant))
         free: Array = self.shift(np.zeros_like(gap)) - log_root
-        if self.bias_decay == 0:
+        if decay == 0:
             return free
 
         def imbalance(advantage: Array, gap: Array, rows: NDArray[np.intp]) -> Array:
@@ -214,7 +215,7 @@ class _Pair:
             shift = pair.shift(advantage)
             flow = pair.size * pair.many / pair.total * np.exp(pair.common_sample(gap, shift)[0])
             back = pair.rare_size * pair.few / pair.total * np.exp(pair.rare_sample(shift))
-            result: Array = flow - back - self.bias_decay * pair.size * pair.rare_size / pair.classes * advantage
+            result: Array = flow - back - decay * pair.size * pair.rare_size / pair.classes * advantage
             return result
 
         # the penalty pulls it from there towards zero
