@@ -50,9 +50,9 @@ def test_fewer_samples_only_where_that_is_allowed():
 
 
 def test_a_text_that_cannot_be_read_is_named():
-    with pytest.raises(ValueError, match=r"^sampling_strategy: cannot read '9:x' in '9:x'"):
+    with pytest.raises(ValueError, match=r"^sampling_strategy cannot be read; got '9:x' in '9:x'"):
         target_counts("500,100", "9:x")
-    with pytest.raises(ValueError, match=r"^sampling_strategy: cannot read '5y'"):
+    with pytest.raises(ValueError, match=r"^sampling_strategy cannot be read; got '5y'"):
         target_counts("500,100", "5y,3")
 
 

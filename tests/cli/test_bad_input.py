@@ -94,7 +94,7 @@ def test_an_unknown_command_gets_a_suggestion(call):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["predict", "--counts", "500y5", "--lambda-z", "0.003"], "--counts: cannot read '500y5'"),
+        (["predict", "--counts", "500y5", "--lambda-z", "0.003"], "--counts cannot be read; got '500y5'"),
         (["predict", "--counts", "5x2", "--lambda-z", "-1"], "--lambda-z must be a finite number above 0; got -1.0"),
         (["predict"], "Missing option '--counts'"),
     ],

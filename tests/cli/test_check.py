@@ -195,10 +195,13 @@ def test_a_checkpoint_without_a_weight_or_a_class_is_refused(call, tmp_path):
             "--feature-penalty-per must be 'appearance' or 'sample'",
         ),
         ((*TWO, "--lambda-z", "0.1", "--sampling-strategy", "12:5"), "--sampling-strategy must name class numbers"),
-        ((*TWO, "--lambda-z", "0.1", "--sampling-strategy", "9:x"), "--sampling-strategy: cannot read '9:x'"),
+        ((*TWO, "--lambda-z", "0.1", "--sampling-strategy", "9:x"), "--sampling-strategy cannot be read; got '9:x'"),
         (("check", "--counts", "nowhere.csv", "--lambda-z", "0.1"), "nowhere.csv: No such file"),
         (("check", "--counts", "inaturalist2018", "--lambda-z", "0.1"), "--counts must be counts such as"),
-        (("predict", "--counts", "cifar10-lt:x", "--lambda-z", "0.1"), "--counts: the ratio of a profile"),
+        (
+            ("predict", "--counts", "cifar10-lt:x", "--lambda-z", "0.1"),
+            "--counts must have a number as the ratio of a profile",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, arguments, message):

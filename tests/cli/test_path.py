@@ -103,7 +103,7 @@ def test_a_figure_is_written_whole(call, tmp_path, kind):
     ("arguments", "parts"),
     [
         (("--decays", "-1"), ("--decays must be a finite number above 0", "-1.0")),
-        (("--decays", "0.1,x"), ("--decays: cannot read 'x'", "separated by commas")),
+        (("--decays", "0.1,x"), ("--decays cannot be read; got 'x'", "separated by commas")),
         (("--decays", ""), ("--decays must be one number or more",)),
         (("--points", "1"), ("--points must be a whole number from 2", "got '1'")),
         (("--points", "many"), ("--points must be a whole number", "'many'")),

@@ -78,7 +78,7 @@ def test_the_figure_is_written_and_named(call, tmp_path, suffix):
         (("--x", "ratio:1:2", "--y", "n-a:9:2"), ("--y must run upwards", "9.0 to 2.0")),
         (("--x", "ratio:1:2:1"), ("--x must have", "from 2 to", "1")),
         (("--x", "ratio:0:2"), ("--x must keep ratio between", "0.0")),
-        (PLANE[:-2], ("--n-b must be given", "two of --n-a, --n-b and ratio")),
+        (PLANE[:-2], ("--n-b must be given", "two of --n-a, --n-b and --ratio")),
         ((*PLANE, "--lambda-z", "1"), ("--lambda-z must be left out where it is an axis", "1.0")),
         ((*PLANE, "--n-a", "9"), ("--n-b must be left out", "determine it")),
         ((*SECTION, "--m-a", "2.5"), ("--m-a must be a whole number", "2.5")),

@@ -112,5 +112,5 @@ def checked_margin(margin: object) -> float:
     ArgumentError
         If it is not a finite number of at least 1.
     """
-    check_number("margin", margin, least=1, note=", threshold over lambda_z")
+    check_number("margin", margin, least=1, note=", threshold over `lambda_z`")
     return float(margin)  # type: ignore[arg-type]

@@ -127,8 +127,11 @@ def _from_text(text: str) -> dict[str, float] | list[float] | float:
             try:
                 wanted[name.strip()] = float(count)
             except ValueError:
-                raise ValueError(
-                    f"sampling_strategy: cannot read {term!r} in {text!r}; write CLASS:SAMPLES terms with commas"
+                raise ArgumentError(
+                    "sampling_strategy",
+                    "cannot be read",
+                    got=f"{term!r} in {text!r}",
+                    remedy="write CLASS:SAMPLES terms with commas",
                 ) from None
         return wanted
     with contextlib.suppress(ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -23,6 +22,7 @@ from lopsided.cli.reproduce import reproduce
 from lopsided.cli.sweep import sweep
 from lopsided.cli.thresholds import thresholds
 from lopsided.cli.train import train
+from lopsided.core.arguments import ArgumentError
 
 INTERRUPTED = 128 + 2
 BROKEN_PIPE = 128 + 13
@@ -88,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = stop.exit_code
     except typer.TyperException as error:
         code = _refuse(error.format_message(), error.exit_code)
-    except ValueError as error:
+    except ArgumentError as error:
         options = _options(program, context.invoked_subcommand)
-        if _first_word(error) not in options:
-            raise  # not about an argument, so a defect of the program: its traceback is wanted
-        code = _refuse(_in_words_of_command_line(str(error), options), 2)
+        if error.argument not in options:
+            raise  # not the user's, so a defect of the program: its traceback is wanted
+        code = _refuse(error.describe(lambda name: options.get(name, name)), 2)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
@@ -131,20 +131,5 @@ def _options(program: Any, invoked: str | None) -> dict[str, str]:
         for parameter in command.params
     ]
     # of the others a positional argument must not take the name of an option
-    return {name: option for *_, name, option in sorted(named, key=lambda entry: entry[:2])}
-
-
-def _first_word(error: ValueError) -> str:
-    match = re.match(r"\w+", str(error))
-    return match[0] if match else ""
-
-
-def _in_words_of_command_line(message: str, options: dict[str, str]) -> str:
-    """The library's message with its Python arguments named as the options that set them."""
-    first, rest = re.fullmatch(r"(\w+)(.*)", message, re.DOTALL).groups()  # type: ignore[union-attr]
-    if first == "config":  # what follows are keys of a file, which go by the library's names
-        return message
-    rest = rest.replace("bias=False", "--no-bias")
-    # Past the first word only names that are no English words (lambda_b) are sure to be arguments.
-    rest = re.sub(r"\b[a-z]+_[a-z_]+\b", lambda name: options.get(name[0], name[0]), rest)
-    return options[first] + rest
+    options = {name: option for *_, name, option in sorted(named, key=lambda entry: entry[:2])}
+    return options | {"bias=False": "--no-bias"}

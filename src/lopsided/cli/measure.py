@@ -203,8 +203,8 @@ def _from_model(name: str, state: str | None, classifier: str | None, num_classe
                 classifier=classifier,
                 progress=lambda done: progress(done, total or done + 1),
             )
-        except ValueError as error:
-            if not str(error).startswith(("data ", "features ", "labels ", "model ", "call ")):
+        except ArgumentError as error:
+            if error.argument not in ("data", "features", "labels", "model", "call"):
                 raise
             raise ArgumentError("checkpoint", f"gives what cannot be measured: {error}") from None
 
@@ -240,8 +240,8 @@ def _judge(
     try:
         require_every_class(geometry.counts)
         solution = decay.model(geometry.counts, loss=loss, features=features, lambda_h=feature_decay).solve()
-    except ValueError as error:
-        if not str(error).startswith("counts "):
+    except ArgumentError as error:
+        if error.argument != "counts":
             raise
         raise ArgumentError("weight_decay", f"asks for a prediction, which there is not: {error}") from None
     run = _run_of(name, gathered, decay, solution)

@@ -109,8 +109,8 @@ def _read(model: UFM, text: str) -> list[float]:
     for decay in listed:
         try:
             model.replaced(lambda_z=decay)
-        except ValueError as error:
-            raise ArgumentError("decays", f"{str(error).removeprefix('lambda_z ')}") from None
+        except ArgumentError as error:
+            raise error.renamed(lambda_z="decays") from None
     return listed
 
 

@@ -60,10 +60,8 @@ def read_checkpoint(
             gathered = gather(
                 source.batches(), source.num_classes, source.dim, source.weight, source.bias, source="file"
             )
-    except ValueError as error:
-        if not str(error).startswith("file "):
-            raise
-        raise ValueError("checkpoint" + str(error).removeprefix("file")) from None
+    except ArgumentError as error:
+        raise error.renamed(file="checkpoint") from None
     counts = gathered.moments.counts.cpu().numpy().astype(np.int64)
     if (counts == 0).any():
         raise ArgumentError(

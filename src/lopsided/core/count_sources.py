@@ -203,13 +203,17 @@ def _read_array(path: Path, column: str | None) -> list[Any]:
             loaded = np.load(opened, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 if column is not None:
-                    raise ValueError(f"a single array, which has no {column!r}")
+                    raise ArgumentError(
+                        "counts",
+                        "must come from an array of labels",
+                        got=f"{path.name}: a single array, which has no {column!r}",
+                    )
                 values = loaded
             else:
                 values = loaded[_chosen(list(loaded), column, path, "array")]
+    except ArgumentError:
+        raise
     except (ValueError, EOFError, BadZipFile) as error:
-        if str(error).startswith("counts"):
-            raise
         reason = "pickled objects" if "pickle" in str(error).lower() else str(error).splitlines()[0]
         raise ArgumentError("counts", "must come from an array of labels", got=f"{path.name}: {reason}") from None
     if values.ndim != 1:
@@ -301,8 +305,10 @@ def _profile(text: str, name: str, ratio: str | None) -> ClassCounts:
     try:
         value = float(ratio or "")
     except ValueError:
-        raise ValueError(
-            f"counts: the ratio of a profile must be a number, the largest class over the smallest; got {text!r};"
-            f" write such as {name}:100"
+        raise ArgumentError(
+            "counts",
+            "must have a number as the ratio of a profile, the largest class over the smallest",
+            text,
+            remedy=f"write such as {name}:100",
         ) from None
     return ClassCounts(parse_counts(profile_counts(kind, largest, classes, value)), None, text)

@@ -53,7 +53,7 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     >>> parse_counts("exp:500x4:10")
     array([500, 232, 107,  50])
     """
-    values = _parse_text(counts) if isinstance(counts, str) else as_array(counts)
+    values = _parse_text(counts) if isinstance(counts, str) else counts
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -113,14 +113,14 @@ def profile_counts(kind: str, largest: int, classes: int, ratio: float, share: f
     ([500, 500, 500, 50, 50], [500, 353, 288, 250, 223])
     """
     if kind not in ("exp", "step", "pareto"):
-        raise ValueError(f"counts: a profile must be exp, step or pareto; got {kind!r}")
+        raise ArgumentError("counts", "must have a profile that is exp, step or pareto", kind)
     if not 2 <= classes <= MOST_CLASSES:
-        raise ValueError(f"counts: a profile must have at least 2 and at most {MOST_CLASSES} classes; got {classes}")
+        raise ArgumentError("counts", f"must have at least 2 and at most {MOST_CLASSES} classes in a profile", classes)
     if not (ratio > 0 if kind == "pareto" else ratio >= 1) or ratio == float("inf"):
-        rule = "the shape must be above 0" if kind == "pareto" else "the largest class over the smallest is at least 1"
-        raise ValueError(f"counts: in profile {kind}, {rule}; got {ratio:g}")
+        rule = "a shape above 0" if kind == "pareto" else "a ratio, largest class over smallest, of at least 1"
+        raise ArgumentError("counts", f"must have {rule}, in {kind}", got=f"{ratio:g}")
     if not 0 < share < 1:
-        raise ValueError(f"counts: in profile step, the share of rare classes must be in (0, 1); got {share:g}")
+        raise ArgumentError("counts", "must have a share of rare classes in (0, 1), in step", got=f"{share:g}")
     index = np.arange(classes)
     factors: NDArray[np.floating[Any]]
     if kind == "exp":
@@ -132,9 +132,11 @@ def profile_counts(kind: str, largest: int, classes: int, ratio: float, share: f
     # A product such as 500 · 0.1 that falls short of a whole number by rounding alone is that number.
     counts = np.floor(largest * factors * (1 + 1e-12)).astype(np.int64).tolist()
     if counts[-1] < 1:
-        raise ValueError(
-            f"counts: every class of a profile must keep a sample; the smallest of {largest} samples has {counts[-1]};"
-            " lower the ratio"
+        raise ArgumentError(
+            "counts",
+            "must keep a sample in every class of a profile",
+            got=f"{counts[-1]} in the smallest, where the largest has {largest}",
+            remedy="lower the ratio",
         )
     return list(counts)
 
@@ -145,7 +147,7 @@ def _parse_text(text: str) -> list[float]:
         try:
             content = Path(text[1:]).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not text"
             raise ArgumentError("counts", "must be in a readable text file", got=f"{text!r}: {reason}") from None
         return list(parse_terms(",".join(re.split(r"[\s,;]+", content.strip())), "counts", _FORMAT))
     if ":" not in text:
@@ -159,9 +161,11 @@ def _parse_text(text: str) -> list[float]:
         if len(numbers) > (2 if kind == "step" else 1):
             raise ValueError
     except ValueError:
-        raise ValueError(
-            f"counts: cannot read the profile {text!r}; write exp:LARGESTxCLASSES:RATIO, step:LARGESTxCLASSES:RATIO or"
-            " pareto:LARGESTxCLASSES:SHAPE, such as exp:5000x10:100"
+        raise ArgumentError(
+            "counts",
+            "must be exp:LARGESTxCLASSES:RATIO, step:LARGESTxCLASSES:RATIO or pareto:LARGESTxCLASSES:SHAPE",
+            text,
+            remedy="write such as exp:5000x10:100",
         ) from None
     return list(map(float, profile_counts(kind, int(match["largest"]), int(match["classes"]), *numbers)))
 
@@ -198,11 +202,12 @@ def parse_terms(text: str, name: str, remedy: str) -> Iterable[float]:
             value = float(match["value"])
             times = 1 if match["times"] is None else int(match["times"])
         except ValueError:
-            raise ValueError(f"{name}: cannot read {term.strip()!r} in {text!r}; {remedy}") from None
+            raise ArgumentError(name, "cannot be read", got=f"{term.strip()!r} in {text!r}", remedy=remedy) from None
         if not 1 <= times <= MOST_CLASSES:
-            raise ValueError(
-                f"{name}: the number of classes must be at least 1 and at most {MOST_CLASSES};"
-                f" got {times} in {term.strip()!r}"
+            raise ArgumentError(
+                name,
+                f"must have at least 1 and at most {MOST_CLASSES} classes a term",
+                got=f"{times} in {term.strip()!r}",
             )
         yield from [value] * times
 
@@ -256,11 +261,6 @@ def is_tensor(value: object) -> TypeGuard[Any]:
     """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
-
-
-def as_array(values: Any) -> Any:
-    """A tensor's numbers as a NumPy array, whatever device they are on; anything else as it is."""
-    return values.detach().cpu().numpy() if is_tensor(values) else values
 
 
 def _shown(value: Any) -> str:

@@ -9,15 +9,17 @@ from pathlib import Path
 from lopsided.core.arguments import ArgumentError
 
 
-def writable_folder(path: str | Path, subject: str = "output must be") -> Path:
+def writable_folder(path: str | Path, argument: str = "output", verb: str = "be") -> Path:
     """Make a folder if need be, and make sure that files can be written into it before any work is spent.
 
     Parameters
     ----------
     path : str or Path
         The folder; its parents are made too.
-    subject : str
-        How the error begins: the argument that names the folder, and a verb.
+    argument : str
+        The argument that names the folder, or a file in it.
+    verb : str
+        What the argument must do with a folder: be one, or lie in one.
 
     Returns
     -------
@@ -44,19 +46,22 @@ def writable_folder(path: str | Path, subject: str = "output must be") -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArgumentError(
-            subject, "a folder that can be written", got=f"{str(folder)!r} ({reason})", remedy="choose another"
+            argument,
+            f"must {verb} a folder that can be written",
+            got=f"{str(folder)!r} ({reason})",
+            remedy="choose another",
         ) from None
     return folder
 
 
-def check_writable(path: str | Path, subject: str = "output must be") -> None:
+def check_writable(path: str | Path, argument: str = "output", verb: str = "be") -> None:
     """Make sure that a folder is there or can be made, and takes files, and leave everything as it was.
 
     Parameters
     ----------
     path : str or Path
         The folder.
-    subject : str
+    argument, verb : str
         As for :func:`writable_folder`.
 
     Raises
@@ -75,7 +80,7 @@ def check_writable(path: str | Path, subject: str = "output must be") -> None:
     folder = Path(path)
     missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
     try:
-        writable_folder(folder, subject)
+        writable_folder(folder, argument, verb)
     finally:
         for place in missing:
             with contextlib.suppress(OSError):  # not made, or in use by now

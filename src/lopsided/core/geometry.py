@@ -77,7 +77,7 @@ class Geometry:
         if weight is not None and weight.shape != means.shape:
             raise ArgumentError(
                 "classifier",
-                f"must have the shape of class_means, {means.shape}, one row a class",
+                f"must have the shape of `class_means`, {means.shape}, one row a class",
                 got=str(weight.shape),
             )
         for name, value in (("class_means", means[self.counts > 0]), ("classifier", weight)):
@@ -145,7 +145,7 @@ class Geometry:
         weight = self._resolved[1]
         if weight is None:
             raise ArgumentError(
-                "classifier", "is unknown: this Geometry was built from features alone", remedy="pass classifier="
+                "classifier", "is unknown: this Geometry was built from features alone", remedy="pass `classifier`"
             )
         return weight
 

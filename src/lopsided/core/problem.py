@@ -98,7 +98,7 @@ class Problem:
         if not isinstance(bias, (bool, np.bool_)):
             raise ArgumentError("bias", "must be True or False, whether there is one", bias)
         if not bias and lambda_b > 0:
-            raise ArgumentError("lambda_b", "must be left out where bias=False: there is no bias to decay", lambda_b)
+            raise ArgumentError("lambda_b", "must be left out where `bias=False`: there is no bias to decay", lambda_b)
         if loss is not None and not isinstance(loss, tuple(LOSSES.values())):
             known = ", ".join(kind.__name__ for kind in LOSSES.values())
             raise ArgumentError("loss", f"must be an instance of one of: {known}", loss)
@@ -108,7 +108,7 @@ class Problem:
             raise ArgumentError("features", "must be 'any' where the loss is squared error", features)
         device = None
         if is_tensor(counts):
-            device = str(counts.device)
+            device, counts = str(counts.device), counts.detach().cpu().numpy()
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
@@ -123,7 +123,7 @@ class Problem:
         for name, value in settings.items():
             object.__setattr__(self, name, value)
         self.counts.setflags(write=False)
-        _ = self.terms  # refuses lengths that do not fit the counts
+        self.loss.terms(self.counts)  # refuses lengths that do not fit the counts
 
     @property
     def num_classes(self) -> int:
@@ -152,14 +152,9 @@ class Problem:
         return self.num_classes - (not sees_all)
 
     @cached_property
-    def terms(self) -> ClassTerms:
-        """What the loss does to each class."""
-        return self.loss.terms(self.counts)
-
-    @cached_property
     def clusters(self) -> Clusters:
         """Classes of equal count to which the loss does the same: the optimum treats them alike."""
-        terms = self.terms
+        terms = self.loss.terms(self.counts)
         table = np.column_stack([self.counts, terms.table()])
         _, first, labels = np.unique(table, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -196,8 +191,6 @@ class Problem:
         changed = type(self)(**same | changes)
         if changed.device is None:
             object.__setattr__(changed, "device", self.device)
-        if not changes.keys() & {"counts", "loss"}:
-            vars(changed)["clusters"] = self.clusters  # found once for all decays
         return changed
 
     @property
@@ -225,7 +218,7 @@ class Problem:
                 "loss",
                 f"must be convex in the logits for {purpose}",
                 got=f"{self.loss!r}, which is not",
-                remedy="solve() and thresholds() of the model take it, or set gamma=0",
+                remedy="solve() and thresholds() of the model take it, or set `gamma` to 0",
             )
 
     def require_plain_loss(self) -> None:

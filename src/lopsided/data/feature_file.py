@@ -191,4 +191,4 @@ def _check_finite(arrays: ArrayFile, samples: NDArray[Any], first: int) -> None:
 
 
 def _refuse(arrays: ArrayFile, rule: str, found: object, remedy: str = "") -> NoReturn:
-    raise ValueError(f"file must {rule}; got {found} in {arrays.path.name}" + (f"; {remedy}" if remedy else ""))
+    raise ArgumentError("file", f"must {rule}", got=f"{found} in {arrays.path.name}", remedy=remedy)

@@ -160,7 +160,7 @@ def _check_place(num_replicas: int | None, rank: int | None) -> None:
     if (num_replicas is None) != (rank is None):
         raise ArgumentError(
             "rank",
-            "must be given together with num_replicas, or neither",
+            "must be given together with `num_replicas`, or neither",
             got=f"{rank!r} and num_replicas {num_replicas!r}",
         )
     if num_replicas is None:

@@ -24,8 +24,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 DIVERGING = "RdBu_r"
 #: Kinds of files a figure can be, each with the metadata that would change from day to day or with the version.
 KINDS = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}
-#: How an error about the folder of a figure begins.
-_IN_A_FOLDER = "figure must lie in"
+#: Which argument a folder of a figure belongs to, and what it must do with it.
+_IN_A_FOLDER = ("figure", "lie in")
 #: Undefined entries.
 UNDEFINED = "#D9D9D9"
 #: Up to this many classes, each is named on the axes; and entries are written into the cells.
@@ -107,7 +107,7 @@ def figure_path(figure: str | Path) -> Path:
         raise ArgumentError("figure", f"must end in .{', .'.join(KINDS)}", str(figure), remedy="rename it")
     if path.is_dir():
         raise ArgumentError("figure", "must be a file", got=f"the folder {str(figure)!r}", remedy="add a file name")
-    check_writable(path.parent, _IN_A_FOLDER)
+    check_writable(path.parent, *_IN_A_FOLDER)
     return path
 
 
@@ -123,7 +123,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
     """
     target = figure_path(path)
     content = to_bytes(figure, target.suffix.lower().removeprefix("."), dpi)
-    writable_folder(target.parent, _IN_A_FOLDER)
+    writable_folder(target.parent, *_IN_A_FOLDER)
     return write_atomically(target, content)
 
 

@@ -51,11 +51,10 @@ def read_configurations(path: str | Path, changes: Mapping[str, Any] | None = No
     changes = dict(changes or {})
     try:
         return expand(read_toml(path), changes)
-    except ValueError as error:
-        if str(error).partition(" ")[0] in changes:
+    except ArgumentError as error:
+        if error.argument in (*changes, "config"):
             raise
-        text = str(error)
-        raise ValueError(text if text.startswith("config ") else f"config {str(path)!r}: {text}") from None
+        raise ArgumentError("config", f"{str(path)!r} cannot be used: {error}") from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _combinations(grid: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterab
     for name, values in grid.items():
         check_key(name)
         if not isinstance(values, list) or not values:
-            raise ValueError(f"grid.{name} must be a list of at least one value; got {values!r}")
+            raise ArgumentError(f"grid.{name}", "must be a list of at least one value", values)
     varied = {name: values for name, values in grid.items() if name not in changes}
     for values in itertools.product(*varied.values()):
         yield dict(zip(varied, values, strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -238,8 +237,8 @@ def samples_a_class(
 def _source(data: str, data_folder: str | Path | None, image_size: int | None) -> Source:
     try:
         return find_source(data, data_folder, False, image_size)
-    except ValueError as error:
-        raise ValueError(re.sub("^root ", "data_folder ", str(error))) from None
+    except ArgumentError as error:
+        raise error.renamed(root="data_folder") from None
 
 
 def _parallel(
@@ -327,8 +326,8 @@ def _work(
         with torch_threads(1):
             try:
                 run, row = carry_out()
-            except ValueError as error:
-                if not str(error).startswith("checkpoint "):
+            except ArgumentError as error:
+                if error.argument != "checkpoint":
                     raise
                 _clear(folder, keep=(_LOCK,))  # a damaged one, or an older version's: not worth more than a new start
                 run, row = carry_out()

@@ -81,7 +81,9 @@ def convex_loss(problem: Problem, purpose: str) -> ConvexLoss:
         If it is not; the message names ``purpose``.
     """
     if isinstance(problem.loss, FocalLoss) and problem.loss.gamma > 0:
-        raise ArgumentError("loss", f"must be convex in the logits for {purpose}", problem.loss, remedy="set gamma=0")
+        raise ArgumentError(
+            "loss", f"must be convex in the logits for {purpose}", problem.loss, remedy="set `gamma` to 0"
+        )
     return Squared(problem) if isinstance(problem.loss, SquaredError) else Softmax(problem)
 
 
@@ -106,7 +108,7 @@ class Softmax:
     """The cross-entropy family: a softmax of affine functions of the logits."""
 
     def __init__(self, problem: Problem) -> None:
-        terms = problem.terms
+        terms = problem.loss.terms(problem.counts)
         classes = problem.num_classes
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales, self.column_scales = terms.row_scales, terms.column_scales
@@ -157,7 +159,7 @@ class Squared:
     """Half the squared distance from the one-hot label; P is the logits themselves."""
 
     def __init__(self, problem: Problem) -> None:
-        terms = problem.terms
+        terms = problem.loss.terms(problem.counts)
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales = self.column_scales = np.ones(problem.num_classes)
         self.targets = np.eye(problem.num_classes)
@@ -204,7 +206,7 @@ class Focal:
     """
 
     def __init__(self, problem: Problem, gamma: float) -> None:
-        terms = problem.terms
+        terms = problem.loss.terms(problem.counts)
         self.gamma = gamma
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales = self.column_scales = np.ones(problem.num_classes)

@@ -84,9 +84,9 @@ def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | N
         if not np.isfinite(host).all():
             raise ArgumentError(name, "must be finite", got=str(host[~np.isfinite(host)][0]))
     if not problem.bias and bool(backend.xp.any(biases != 0)):
-        raise ArgumentError("bias", "must be left out or zero: the problem has bias=False")
+        raise ArgumentError("bias", "must be left out or zero: the problem has `bias=False`")
     counts = problem.counts.astype(np.float64)
-    each = _over(problem, counts, np.ones(classes), problem.terms, backend)
+    each = _over(problem, counts, np.ones(classes), problem.loss.terms(problem.counts), backend)
     between = each.root_counts[:, None] * logits
     nuclear_norm = float(backend.xp.sum(backend.xp.linalg.svdvals(between)))
     point = Point(between, backend.xp.zeros_like(biases), biases)

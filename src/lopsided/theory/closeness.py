@@ -208,7 +208,7 @@ def near_collapse(
     """
     values = np.unique(np.asarray(list(decays), dtype=np.float64))
     if len(values) == 0:
-        raise ArgumentError("decays", "must hold at least one value of lambda_z", got="none")
+        raise ArgumentError("decays", "must hold at least one value of `lambda_z`", got="none")
     chosen = _neighbours(problem) if pairs is None else _checked_pairs(problem, pairs)
     counts = problem.counts.astype(np.float64)
     middle = np.array([_tie(problem, first, second)[0] for first, second in chosen])

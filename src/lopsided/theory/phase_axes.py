@@ -118,8 +118,8 @@ class Axis:
             raise ArgumentError(argument, f"must vary one of: {known}", parts[0])
         try:
             return cls(name, start, stop, points, log)
-        except ValueError as error:
-            raise ValueError(str(error).replace("axis", argument, 1)) from None
+        except ArgumentError as error:
+            raise error.renamed(axis=argument) from None
 
     @staticmethod
     def checked(name: str, value: float) -> float:
@@ -177,7 +177,7 @@ def checked_fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> di
     axes = [axis.name for axis in (x, y) if axis is not None]
     if len(set(axes)) < len(axes):
         raise ArgumentError(
-            "y", "must vary another quantity than x", got=f"{axes[0]} twice", remedy="leave y out for a section"
+            "y", "must vary another quantity than `x`", got=f"{axes[0]} twice", remedy="leave `y` out for a section"
         )
     fixed: dict[str, float] = {}
     for name, value in given.items():
@@ -194,11 +194,15 @@ def checked_fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> di
     if len(sizes) > 2:
         name = next(name for name in reversed(sizes) if name in fixed)
         raise ArgumentError(
-            name, f"must be left out: {' and '.join(n for n in sizes if n != name)} determine it", got="all"
+            name,
+            f"must be left out: {' and '.join(f'`{size}`' for size in sizes if size != name)} determine it",
+            got="all",
         )
     if len(sizes) < 2:
         missing = next(name for name in ("n_b", "n_a") if name not in known)
-        raise ArgumentError(missing, "must be given: two of n_a, n_b and ratio are needed", got=str(sizes or "none"))
+        raise ArgumentError(
+            missing, "must be given: two of `n_a`, `n_b` and `ratio` are needed", got=str(sizes or "none")
+        )
     return fixed
 
 

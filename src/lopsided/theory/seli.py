@@ -101,7 +101,7 @@ def _tight_margins(problem: Problem) -> tuple[Array, Array | None]:
     """Mean logits and bias with unit margins."""
     problem.require_convex("seli_limit()")
     classes = problem.num_classes
-    terms = problem.terms
+    terms = problem.loss.terms(problem.counts)
     if terms.smoothing > 0:
         raise ArgumentError(
             "label_smoothing",
@@ -113,7 +113,7 @@ def _tight_margins(problem: Problem) -> tuple[Array, Array | None]:
         if scaled:
             raise ArgumentError(
                 "scales",
-                "must be left out where the bias is free (lambda_b=0)",
+                "must be left out where the bias is free (`lambda_b` = 0)",
                 problem.loss,
                 remedy="leave the bias out or penalise it",
             )

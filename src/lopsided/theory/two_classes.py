@@ -48,7 +48,7 @@ def two_class_optimum(problem: Problem) -> Geometry:
     if problem.num_classes != 2 or problem.bias:
         raise ArgumentError(
             "problem",
-            "must have two classes and bias=False",
+            "must have two classes and `bias=False`",
             got=f"{problem.num_classes} classes and bias={problem.bias}",
             remedy="use solve()",
         )

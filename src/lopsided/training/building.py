@@ -124,7 +124,9 @@ def build_network(
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
             raise ArgumentError(
-                "network", f"{name!r} decides by itself on dim, hidden, last_features and bias", remedy="leave them out"
+                "network",
+                f"{name!r} decides by itself on `dim`, `hidden`, `last_features` and `bias`",
+                remedy="leave them out",
             )
         own = seeded(lambda: finished(_own(name, tuple(input_shape), num_classes)), seed)
         return _with_head(own, head, model, seed)
@@ -166,7 +168,9 @@ def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int
     elif head == "predicted":
         if model is None or model.num_classes != old.out_features:
             found = "none" if model is None else f"one of {model.num_classes} classes"
-            raise ArgumentError("model", f"must be of {old.out_features} classes for head='predicted'", got=str(found))
+            raise ArgumentError(
+                "model", f"must be of {old.out_features} classes for a `head` that is predicted", got=str(found)
+            )
         try:
             network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
         except ValueError as error:

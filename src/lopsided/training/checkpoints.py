@@ -82,11 +82,11 @@ def epochs_in_checkpoint(path: Path, settings: Mapping[str, Any]) -> int:
     ValueError
         If the file is no whole checkpoint, or of a run with other settings, the first of which is named.
     """
-    name = f"checkpoint {str(path)!r}"
+    name = repr(str(path))
     try:
         stored_bytes = io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise ArgumentError(name, "must be readable", remedy=f"{error.strerror or error}") from None
+        raise ArgumentError("checkpoint", f"{name} must be readable", remedy=error.strerror or str(error)) from None
     try:
         content = torch.load(stored_bytes, map_location="cpu", weights_only=True)
         states = content["callbacks"]
@@ -94,14 +94,14 @@ def epochs_in_checkpoint(path: Path, settings: Mapping[str, Any]) -> int:
         history = next(state["history"] for key, state in states.items() if key.startswith(Recorder.__name__))
     except _DAMAGE:
         raise ArgumentError(
-            name, "must be a whole checkpoint of this package", remedy="delete it to start again"
+            "checkpoint", f"{name} must be a whole checkpoint of this package", remedy="delete it to start again"
         ) from None
     for setting in (*settings, *stored):
         ours, theirs = settings.get(setting), stored.get(setting)
         if ours != theirs:
             raise ArgumentError(
-                name,
-                "must be of the same run, to go on with it",
+                "checkpoint",
+                f"{name} must be of the same run, to go on with it",
                 remedy=f"its {setting} is {theirs}, not {ours}; delete it or name another file",
             )
     return int(history[-1]["epoch"])

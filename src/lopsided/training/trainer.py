@@ -184,7 +184,7 @@ def train(
             "devices",
             f"must be at most the samples in the smallest batch, {smallest}",
             got=str(devices),
-            remedy="enlarge batch_size",
+            remedy="enlarge `batch_size`",
         )
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
     batches = Batches(data, batch_size or total, seed, augmentation, sampler)
