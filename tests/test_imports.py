@@ -18,6 +18,7 @@ ROOMS = (
     "model",
     "advice",
     "nn",
+    "remedies",
     "metrics",
     "callbacks",
     "data",
@@ -192,3 +193,13 @@ def test_the_monitor_of_one_trainer_does_not_load_the_other():
     assert not weight_of("lopsided.callbacks") & {"lightning", "transformers", "accelerate"}
     assert weight_of("lopsided.callbacks.lightning") & {"lightning", "transformers", "accelerate"} == {"lightning"}
     assert weight_of("lopsided.callbacks.huggingface") & {"lightning", "transformers"} == {"transformers"}
+
+
+def test_the_old_names_of_remedies_are_found_in_their_new_homes():
+    from lopsided import advice, nn, remedies, theory
+
+    assert len(remedies.__all__) == 28
+    for name in remedies.__all__:
+        home = next(room for room in (advice, nn, theory) if name in room.__all__)
+        assert getattr(remedies, name) is getattr(home, name)
+    assert not loaded_after("from lopsided.remedies import advise")[0] & HEAVY

@@ -19,7 +19,6 @@ def test_one_layer_is_the_certified_optimum(counts: str, decay: float, mode: str
     solution = model.solve()
     assert solution.status == "optimal"
     found = deep_stationary_point(model, 1, starts=3)
-    assert found.schatten == 1
     assert found.residual < 1e-4
     assert solution.objective - 1e-12 <= found.objective < solution.objective + 1e-9
     # random starts get there too; zero is a saddle, where a descent method without noise stays
@@ -51,7 +50,7 @@ def test_two_classes_against_a_scalar_search(layers: int, decay: float) -> None:
         )
     found = deep_stationary_point(model, layers)
     assert found.objective == pytest.approx(expected, rel=1e-9)
-    assert found.schatten == exponent
+    assert (found.status, np.isnan(found.gap)) == ("stationary", True)
 
 
 @pytest.mark.parametrize("layers", [2, 3])
@@ -65,7 +64,7 @@ def test_what_a_stationary_point_satisfies(layers: int) -> None:
     decay = (2e-3**layers * 1e-4) ** (1 / (layers + 1))
     outputs = geometry.mean_logits + geometry.bias
     loss = np.log(np.exp(outputs).sum(axis=1)) - np.diag(outputs)
-    quasi_norm = float(np.sum(values**found.schatten))
+    quasi_norm = float(np.sum(values ** (2 / (layers + 1))))
     total = model.counts @ loss / model.num_samples + decay * (layers + 1) / 2 * quasi_norm
     assert found.objective == pytest.approx(total + 0.01 * float(geometry.bias @ geometry.bias), rel=1e-6)
     assert 2e-3 * np.sum(geometry.classifier**2) == pytest.approx(decay * quasi_norm, rel=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 import references
 from lopsided.theory import minority_collapse_ratio
-from lopsided.theory.layer_peeled import _AtCollapse
+from lopsided.theory.layer_peeled import norm_at_collapse
 
 
 def test_value_in_the_paper() -> None:
@@ -32,8 +32,7 @@ def test_cvxpy_on_both_sides(majority: int, minority: int, energy: float) -> Non
 @pytest.mark.parametrize(("majority", "minority"), [(1, 2), (2, 2), (5, 5), (3, 7), (40, 2), (2, 40)])
 def test_the_norm_at_collapse_grows_with_the_ratio(majority: int, minority: int) -> None:
     """What makes the ratio the only root; it is not proved."""
-    model = _AtCollapse(majority, minority)
-    norms = [model.norm(ratio) for ratio in 1 + np.geomspace(1e-3, 1e5, 25)]
+    norms = [norm_at_collapse(majority, minority, ratio) for ratio in 1 + np.geomspace(1e-3, 1e5, 25)]
     assert all(a < b for a, b in itertools.pairwise(norms))
 
 

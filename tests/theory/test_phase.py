@@ -100,7 +100,7 @@ def test_random_points_agree_with_the_solver(x, y, sizes, mode):
     for regime in Regime:  # every regime of the diagram gets its share of points
         points = np.argwhere(diagram.regimes == regime)
         for row, column in rng.permutation(points)[:4]:
-            geometry = diagram.problem(row, column).solve().geometry
+            geometry = lp.solve(diagram.problem(row, column)).geometry
             assert geometry.rank == diagram.ranks[row, column]
             assert geometry.merged == diagram.merged(row, column)
             seen.add(regime)
@@ -143,7 +143,7 @@ def test_against_the_counts_an_adjustment_tells_apart_clusters_that_have_merged(
     assert crossing(section, "majority") == pytest.approx(math.sqrt(max(n_a, n_b)) / (m_a * n_a + m_b * n_b), rel=1e-12)
     names = section.to_dict()["merged"][0]
     for column in range(0, 60, 3):
-        geometry = section.problem(0, column).solve().geometry
+        geometry = lp.solve(section.problem(0, column)).geometry
         assert geometry.rank == section.ranks[0, column]
         assert geometry.merged == section.merged(0, column)
         if section.regimes[0, column] == Regime.BOTH_MERGED:
@@ -167,7 +167,7 @@ def test_a_class_of_its_own_is_never_merged_but_may_vanish():
     assert regimes == {Regime.ALL_APART, Regime.MINORITY_ZERO, Regime.ALL_MERGED}
     assert len(section.crossings["minority"][0]) == 0
     column = int(np.flatnonzero(section.regimes[0] == Regime.MINORITY_ZERO)[0])
-    geometry = section.problem(0, column).solve().geometry
+    geometry = lp.solve(section.problem(0, column)).geometry
     assert section.merged(0, column) == geometry.merged == []
     np.testing.assert_allclose(geometry.mean_logits[3], 0, atol=1e-9)
 

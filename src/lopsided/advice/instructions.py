@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from lopsided.core.counts import class_ranges
-from lopsided.core.losses import CrossEntropy, Loss
+from lopsided.core.losses import CrossEntropy, Loss, stated_settings
 from lopsided.core.outlook import FADING
 
 #: A line with more letters than this names the numbers instead of writing them.
@@ -108,11 +107,7 @@ def repeated(values: Sequence[Any]) -> str:
 
 
 def _loss_line(name: str, loss: Loss) -> str:
-    stated = {
-        entry.name: getattr(loss, entry.name)
-        for entry in dataclasses.fields(loss)
-        if entry.init and getattr(loss, entry.name) != entry.default
-    }
+    stated = stated_settings(loss)
     if isinstance(loss, CrossEntropy):  # with other settings beside these, a published loss's own arguments differ
         if stated.keys() - {"reduction"} == {"weights"}:
             return f"WeightedCrossEntropy(counts, {_arguments(stated).removeprefix('weights=')})"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.counts import parse_terms
-from lopsided.core.losses import LOSSES, Loss
+from lopsided.core.losses import LOSSES, SETTINGS, Loss, LossSetting, all_settings, make_loss, settings_of
 from lopsided.core.problem import Problem
 
 
@@ -83,15 +81,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 LOSS_PANEL = "Loss"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How a user writes one setting of a loss."""
-
-    metavar: str
-    help: str
-    read: Callable[[str, str], Any]
-
-
 def _number(name: str, text: str) -> float:
     try:
         return float(text)
@@ -103,61 +92,23 @@ def _numbers(name: str, text: str) -> list[float]:
     return list(parse_terms(text, name, "write NUMBERxCLASSES terms separated by commas, such as 1x5,5x5"))
 
 
-def _word(_: str, text: str) -> str:
-    return text
-
-
-#: What is known of the settings, by the name of the field that holds them; any other one is a number.
-SETTINGS: dict[str, Setting] = {
-    "weights": Setting("NUMBERS", "Weight of each class: 1x5,5x5 or 1,1,5,5.", _numbers),
-    "reduction": Setting("NAME", "mean divides by the sum of the weights, as PyTorch does; samples by N.", _word),
-    "label_smoothing": Setting("SHARE", "Share of each label that is spread over all classes, in [0, 1).", _number),
-    "logit_adjustment": Setting("NUMBER", "τ: adds τ log(n_j/N) to logit j inside the loss.", _number),
-    "margins": Setting("NUMBERS", "Margin of each class, taken off its samples' own logit (LDAM).", _numbers),
-    "scales": Setting("NUMBERS", "Factor of each class on the logits inside the loss (CDT, VS, LDT).", _numbers),
-    "scale_by": Setting("NAME", "Whose factor a logit gets: the logit's class or the sample's label.", _word),
-    "gamma": Setting("NUMBER", "γ: how much less samples count that are predicted well.", _number),
+#: How each kind of setting is written, and how it is read.
+KINDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "number": ("NUMBER", _number),
+    "numbers": ("NUMBERS", _numbers),
+    "word": ("NAME", lambda _, text: text),
 }
 
 
-def settings_of(loss: type[Loss]) -> list[str]:
-    """The settings that a loss has.
-
-    Examples
-    --------
-    >>> settings_of(LOSSES["cross-entropy"])[:2]
-    ['weights', 'reduction']
-    """
-    return [field.name for field in dataclasses.fields(loss) if field.init]
-
-
 def stated_loss(name: str, settings: dict[str, str]) -> Loss:
-    """The loss that a user states by name and settings, these as typed.
-
-    Raises
-    ------
-    ValueError
-        If there is no loss of that name (the message lists the known ones), it has no such setting (the message names
-        the losses that have it), or a setting breaks its rule.
+    """The loss that a user states by name and settings, these as typed; errors are those of ``make_loss``.
 
     Examples
     --------
     >>> stated_loss("cross-entropy", {"weights": "1x2,2.5"}).weights
     (1.0, 1.0, 2.5)
     """
-    if name not in LOSSES:
-        raise ArgumentError("loss", f"must be one of: {', '.join(LOSSES)}", name)
-    known = settings_of(LOSSES[name])
-    for setting in settings:
-        if setting not in known:
-            others = " or ".join(other for other, kind in LOSSES.items() if setting in settings_of(kind))
-            raise ArgumentError(
-                setting,
-                f"must be left out with --loss {name}, which has no such setting",
-                settings[setting],
-                remedy=f"leave it out, or choose --loss {others}",
-            )
-    return LOSSES[name](**{setting: _setting(setting).read(setting, text) for setting, text in settings.items()})
+    return make_loss(name, settings, lambda setting, text: KINDS[_setting(setting).kind][1](setting, text))
 
 
 def takes_loss(command: Callable[..., None]) -> Callable[..., None]:
@@ -166,7 +117,7 @@ def takes_loss(command: Callable[..., None]) -> Callable[..., None]:
     The command gets a finished loss; the user gets ``--loss`` and one option for every setting of any loss of
     :data:`lopsided.core.losses.LOSSES`, so a new loss or a new setting reaches all commands by itself.
     """
-    names = list(dict.fromkeys(setting for kind in LOSSES.values() for setting in settings_of(kind)))
+    names = all_settings()
 
     @functools.wraps(command)
     def with_loss(**arguments: Any) -> None:
@@ -195,8 +146,8 @@ _LOSS_NAME = Annotated[
 ]
 
 
-def _setting(name: str) -> Setting:
-    return SETTINGS.get(name) or Setting("NUMBER", "", _number)
+def _setting(name: str) -> LossSetting:
+    return SETTINGS.get(name) or LossSetting("number", "")
 
 
 def _option(name: str) -> Any:
@@ -206,7 +157,7 @@ def _option(name: str) -> Any:
     which = f" Of {', '.join(having)} only." if len(having) < len(LOSSES) else ""
     return Annotated[
         str | None,
-        typer.Option(metavar=setting.metavar, help=(setting.help + which).strip(), rich_help_panel=LOSS_PANEL),
+        typer.Option(metavar=KINDS[setting.kind][0], help=(setting.help + which).strip(), rich_help_panel=LOSS_PANEL),
     ]
 
 

@@ -53,7 +53,7 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     >>> parse_counts("exp:500x4:10")
     array([500, 232, 107,  50])
     """
-    values = _parse_text(counts) if isinstance(counts, str) else counts
+    values = _parse_text(counts) if isinstance(counts, str) else as_array(counts)
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -261,6 +261,11 @@ def is_tensor(value: object) -> TypeGuard[Any]:
     """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def as_array(values: Any) -> Any:
+    """A tensor's numbers as a NumPy array, whatever device they are on; anything else as it is."""
+    return values.detach().cpu().numpy() if is_tensor(values) else values
 
 
 def _shown(value: Any) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lopsided.core.arguments import ArgumentError, check_choice, check_number, is_number
+from lopsided.core.counts import as_array
 
 Array = NDArray[np.float64]
+#: What a weighted sum is divided by: the sum of the weights of all samples, or their number.
+Reduction = Literal["mean", "samples"]
+#: The per-class numbers of :class:`ClassTerms`, in the order of its table.
+PER_CLASS = ("weights", "margins", "offsets", "row_scales", "column_scales")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +48,10 @@ class ClassTerms:
 
     def table(self) -> Array:
         """(K, 5) the per-class numbers side by side: classes of equal rows and counts are alike to the optimum."""
-        return np.stack([self.weights, self.margins, self.offsets, self.row_scales, self.column_scales], axis=1)
+        return np.stack([getattr(self, name) for name in PER_CLASS], axis=1)
 
     def _with_table(self, table: Array) -> ClassTerms:
-        weights, margins, offsets, row_scales, column_scales = table.T
-        return replace(
-            self,
-            weights=weights,
-            margins=margins,
-            offsets=offsets,
-            row_scales=row_scales,
-            column_scales=column_scales,
-        )
+        return replace(self, **dict(zip(PER_CLASS, table.T, strict=True)))
 
     def take(self, classes: NDArray[np.int64]) -> ClassTerms:
         """The terms of some classes."""
@@ -103,7 +100,7 @@ class CrossEntropy:
     """
 
     weights: Sequence[float] | None = None
-    reduction: Literal["mean", "samples"] = "mean"
+    reduction: Reduction = "mean"
     label_smoothing: float = 0.0
     logit_adjustment: float = 0.0
     margins: Sequence[float] | None = None
@@ -111,12 +108,8 @@ class CrossEntropy:
     scale_by: Literal["logit", "label"] = "logit"
 
     def __post_init__(self) -> None:
-        for name, rule, least, strict in (
-            ("weights", "finite numbers above 0", 0.0, True),
-            ("margins", "finite numbers of at least 0", 0.0, False),
-            ("scales", "finite numbers above 0", 0.0, True),
-        ):
-            object.__setattr__(self, name, _per_class(name, getattr(self, name), rule, least, strict))
+        for name in ("weights", "margins", "scales"):
+            object.__setattr__(self, name, _per_class(name, getattr(self, name), zero=name == "margins"))
         check_choice("reduction", self.reduction, ("mean", "samples"))
         check_choice("scale_by", self.scale_by, ("logit", "label"))
         if not is_number(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
@@ -141,7 +134,7 @@ class CrossEntropy:
         for name in ("weights", "margins", "scales"):
             value = getattr(self, name)
             if value is not None and len(value) != classes:
-                raise ArgumentError(name, f"must have one number a class, {classes} like counts", got=str(len(value)))
+                raise ArgumentError(name, f"must have one number a class, {classes} like counts", len(value))
         weights = ones if self.weights is None else np.array(self.weights)
         scales = ones if self.scales is None else np.array(self.scales)
         return ClassTerms(
@@ -159,7 +152,7 @@ class _Weighted:
     """What losses of no other setting have of cross-entropy: class weights, and what their sum is divided by."""
 
     weights: Sequence[float] | None
-    reduction: Literal["mean", "samples"]
+    reduction: Reduction
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
@@ -208,7 +201,7 @@ class FocalLoss(_Weighted):
 
     gamma: float = 2.0
     weights: Sequence[float] | None = None
-    reduction: Literal["mean", "samples"] = "mean"
+    reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
         check_number("gamma", self.gamma, least=0)
@@ -246,7 +239,7 @@ class SquaredError(_Weighted):
     """
 
     weights: Sequence[float] | None = None
-    reduction: Literal["mean", "samples"] = "mean"
+    reduction: Reduction = "mean"
 
     @property
     def name(self) -> str:
@@ -260,17 +253,107 @@ Loss = CrossEntropy | FocalLoss | SquaredError
 LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "squared-error": SquaredError, "focal": FocalLoss}
 
 
-def _per_class(name: str, values: Any, rule: str, least: float, strict: bool) -> tuple[float, ...] | None:
+@dataclass(frozen=True)
+class LossSetting:
+    """What a setting of a loss is: one number, one number a class, or a word; and what it does."""
+
+    kind: Literal["number", "numbers", "word"]
+    help: str
+
+
+#: What is known of a setting, by the name of the field that holds it; any other one is a number.
+SETTINGS: dict[str, LossSetting] = {
+    "weights": LossSetting("numbers", "Weight of each class: 1x5,5x5 or 1,1,5,5."),
+    "reduction": LossSetting("word", "mean divides by the sum of the weights, as PyTorch does; samples by N."),
+    "label_smoothing": LossSetting("number", "Share of each label that is spread over all classes, in [0, 1)."),
+    "logit_adjustment": LossSetting("number", "τ: adds τ log(n_j/N) to logit j inside the loss."),
+    "margins": LossSetting("numbers", "Margin of each class, taken off its samples' own logit (LDAM)."),
+    "scales": LossSetting("numbers", "Factor of each class on the logits inside the loss (CDT, VS, LDT)."),
+    "scale_by": LossSetting("word", "Whose factor a logit gets: that of the logit's class, or of the sample's label."),
+    "gamma": LossSetting("number", "γ: how much less samples count that are predicted well."),
+}
+
+
+def settings_of(loss: type[Loss]) -> list[str]:
+    """The names of the settings that a loss has.
+
+    Examples
+    --------
+    >>> settings_of(LOSSES["cross-entropy"])[:2]
+    ['weights', 'reduction']
+    """
+    return [entry.name for entry in fields(loss) if entry.init]
+
+
+def all_settings() -> list[str]:
+    """The names of the settings that any loss of :data:`LOSSES` has, none twice."""
+    return list(dict.fromkeys(name for kind in LOSSES.values() for name in settings_of(kind)))
+
+
+def stated_settings(loss: Loss) -> dict[str, Any]:
+    """The settings of a loss that are not at their defaults.
+
+    Examples
+    --------
+    >>> stated_settings(CrossEntropy(weights=[1, 2], scale_by="label"))
+    {'weights': (1.0, 2.0), 'scale_by': 'label'}
+    """
+    values = {entry.name: (getattr(loss, entry.name), entry.default) for entry in fields(loss) if entry.init}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def make_loss(name: str, settings: Mapping[str, Any], read: Callable[[str, Any], Any] | None = None) -> Loss:
+    """The loss of a name with some settings.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`LOSSES`.
+    settings : mapping
+        Values by the name of the setting.
+    read : callable, optional
+        Called as ``read(setting, value)`` for what the setting is to be, once it is known to exist.
+
+    Raises
+    ------
+    ValueError
+        If there is no loss of that name (the message lists the known ones), it has no such setting (the message names
+        the losses that have it), or a setting breaks its rule.
+
+    Examples
+    --------
+    >>> make_loss("focal", {"scales": [1, 2]})
+    Traceback (most recent call last):
+    ...
+    lopsided.core.arguments.ArgumentError: scales must be left out with loss focal, which has no such setting; ...
+    """
+    if name not in LOSSES:
+        raise ArgumentError("loss", f"must be one of: {', '.join(LOSSES)}", name)
+    for setting, value in settings.items():
+        if setting not in settings_of(LOSSES[name]):
+            others = " or ".join(other for other, kind in LOSSES.items() if setting in settings_of(kind))
+            raise ArgumentError(
+                setting,
+                f"must be left out with `loss` {name}, which has no such setting",
+                value,
+                remedy=f"leave it out, or choose `loss` {others}",
+            )
+    return LOSSES[name](**(settings if read is None else {key: read(key, value) for key, value in settings.items()}))
+
+
+def _per_class(name: str, values: Any, zero: bool = False) -> tuple[float, ...] | None:
+    """Finite numbers above 0, one a class, or of at least 0 where ``zero`` may be among them."""
     if values is None:
         return None
+    rule = f"must be finite numbers {'of at least' if zero else 'above'} 0, one a class"
     try:
-        numbers = np.asarray(values, dtype=np.float64)
+        numbers = np.asarray(as_array(values), dtype=np.float64)
     except (TypeError, ValueError):
-        raise ArgumentError(name, f"must be {rule}, one a class", values) from None
+        raise ArgumentError(name, rule, values) from None
     if numbers.ndim != 1:
-        raise ArgumentError(name, f"must be {rule}, one a class", got=f"an array of shape {numbers.shape}")
-    broken = ~np.isfinite(numbers) | ((numbers <= least) if strict else (numbers < least))
+        raise ArgumentError(name, rule, got=f"an array of shape {numbers.shape}")
+    broken = ~np.isfinite(numbers) | (numbers < 0) | ((numbers == 0) & (not zero))
     if broken.any():
         index = int(np.argmax(broken))
-        raise ArgumentError(name, f"must be {rule}, one a class", got=f"{numbers[index]:g} for class {index}")
+        raise ArgumentError(name, rule, got=f"{numbers[index]:g} for class {index}")
     return tuple(numbers.tolist())

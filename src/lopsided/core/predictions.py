@@ -39,7 +39,7 @@ def predictions_of(problem: Problem, logits: Array) -> Predictions:
     Examples
     --------
     >>> import lopsided as lp
-    >>> predictions_of(lp.UFM("9x2", 0.1), np.array([[1.0, 0.5], [0.3, 0.1]])).lead.round(12)
+    >>> predictions_of(lp.UFM("9,5", 0.1), np.array([[1.0, 0.5], [0.3, 0.1]])).lead.round(12)
     array([ 0.5, -0.2])
     """
     others = logits.copy()

@@ -108,7 +108,7 @@ class Problem:
             raise ArgumentError("features", "must be 'any' where the loss is squared error", features)
         device = None
         if is_tensor(counts):
-            device, counts = str(counts.device), counts.detach().cpu().numpy()
+            device = str(counts.device)
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
@@ -123,7 +123,7 @@ class Problem:
         for name, value in settings.items():
             object.__setattr__(self, name, value)
         self.counts.setflags(write=False)
-        self.loss.terms(self.counts)  # refuses lengths that do not fit the counts
+        _ = self.terms  # refuses lengths that do not fit the counts
 
     @property
     def num_classes(self) -> int:
@@ -152,9 +152,14 @@ class Problem:
         return self.num_classes - (not sees_all)
 
     @cached_property
+    def terms(self) -> ClassTerms:
+        """What the loss does to each class."""
+        return self.loss.terms(self.counts)
+
+    @cached_property
     def clusters(self) -> Clusters:
         """Classes of equal count to which the loss does the same: the optimum treats them alike."""
-        terms = self.loss.terms(self.counts)
+        terms = self.terms
         table = np.column_stack([self.counts, terms.table()])
         _, first, labels = np.unique(table, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -191,6 +196,8 @@ class Problem:
         changed = type(self)(**same | changes)
         if changed.device is None:
             object.__setattr__(changed, "device", self.device)
+        if not changes.keys() & {"counts", "loss"}:
+            vars(changed)["clusters"] = self.clusters  # found once for all decays
         return changed
 
     @property

@@ -178,7 +178,7 @@ class Solution:
         if isinstance(self.problem.loss, SquaredError):
             raise ArgumentError("loss", "must have probabilities", got="SquaredError(), whose predictions are scores")
         chosen = np.arange(self.problem.num_classes) if classes is None else np.asarray(classes)
-        terms = self.problem.loss.terms(self.problem.counts)
+        terms = self.problem.terms
         geometry = self.geometry
         logits = geometry.class_means[chosen] @ geometry.classifier.T + geometry.bias
         inside = terms.row_scales[chosen, None] * terms.column_scales * logits + terms.offsets

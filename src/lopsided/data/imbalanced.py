@@ -130,14 +130,14 @@ def load_data(
     name : {"digits", "fashion-mnist", "cifar10", "cifar100"}, "folder:PATH" or "MODULE:FACTORY"
         ``"digits"``: 1797 handwritten digits of 8×8 pixels that ship inside scikit-learn; the last 20 of each class
         form the test part. ``"fashion-mnist"``: 60 000 + 10 000 images of 28×28 pixels, read from four files.
-        ``"cifar10"``, ``"cifar100"``: 50 000 + 10 000 colour images of 32×32 pixels, read from the binary version of
-        their archives, from Parquet files, or else by Hugging Face's ``datasets``, which fetches them once and keeps
-        them in its cache. ``"folder:PATH"``: images in one folder a class, see
-        :func:`lopsided.data.own.read_image_folder`. ``"MODULE:FACTORY"``: a torch ``Dataset`` that ``FACTORY()`` gives,
-        see :func:`lopsided.data.own.read_torch_dataset`.
+        ``"cifar10"``, ``"cifar100"``: 50 000 + 10 000 colour images of 32×32 pixels, read by Hugging Face's
+        ``datasets`` from a folder of Parquet files, or else fetched by it once and kept in its cache.
+        ``"folder:PATH"``: images in one folder a class, see :func:`lopsided.data.own.read_image_folder`.
+        ``"MODULE:FACTORY"``: a torch ``Dataset`` that ``FACTORY()`` gives, see
+        :func:`lopsided.data.own.read_torch_dataset`.
     counts : str or (K,) array_like
         Samples in each class, such as ``"150x5,30x5"``, ``"exp:5000x10:100"`` or ``"cifar10-lt:100"``; see
-        :func:`lopsided.count_sources.read_counts`. With fewer counts than the data set has classes,
+        :func:`lopsided.core.count_sources.read_counts`. With fewer counts than the data set has classes,
         the first K classes are used.
     seed : int, default 0
         Decides which samples of the training part are drawn.

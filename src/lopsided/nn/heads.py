@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lopsided.core.arguments import ArgumentError, check_number
 from lopsided.core.solution import Solution
 from lopsided.model import UFM
-from lopsided.theory.directions import orthonormal_rows, simplex_directions
+from lopsided.solver.directions import orthonormal_rows, simplex_directions
 
 
 class FixedHead(nn.Linear):
@@ -75,7 +75,7 @@ def simplex_etf_head(num_classes: int, dim: int, *, scale: float = 1.0, seed: in
     ----------
     num_classes, dim : int
         K and d. Below K − 1 dimensions the rows are a spherical code: see
-        :func:`lopsided.theory.simplex_directions`, and :func:`lopsided.theory.largest_cosine` for how near two
+        :func:`lopsided.solver.simplex_directions`, and :func:`lopsided.solver.largest_cosine` for how near two
         classes come.
     scale : float, default 1
         Length of every row. It acts as λ_h does: only scale² / λ_h counts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -12,11 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lopsided.core.arguments import ArgumentError
-from lopsided.core.counts import is_tensor, parse_counts
-from lopsided.core.losses import CrossEntropy, FocalLoss, Loss, SquaredError
-
-#: What a loss does to each class, in the notation of :class:`lopsided.core.losses.ClassTerms`.
-PER_CLASS = ("weights", "margins", "offsets", "row_scales", "column_scales")
+from lopsided.core.counts import parse_counts
+from lopsided.core.losses import PER_CLASS, CrossEntropy, FocalLoss, Loss, SquaredError
 
 
 class DataTerm(nn.Module):
@@ -49,16 +45,21 @@ class DataTerm(nn.Module):
 
     Attributes
     ----------
-    twin : CrossEntropy, SquaredError or FocalLoss
+    loss : CrossEntropy, SquaredError or FocalLoss
         The same loss in the theory: ``lp.UFM(counts, ..., loss=module.loss)`` predicts what training by it ends in.
     num_classes : int
         K.
+
+    Raises
+    ------
+    ValueError
+        If the counts cannot be read, or the loss has weights, margins or scales that are not one a class.
 
     Examples
     --------
     >>> from lopsided import CrossEntropy
     >>> logits, labels = torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])
-    >>> term = loss_module(CrossEntropy(label_smoothing=0.1), [3, 1])
+    >>> term = DataTerm(CrossEntropy(label_smoothing=0.1), [3, 1])
     >>> term(logits, labels).item()                     # log 2
     0.6931...
     """
@@ -69,21 +70,24 @@ class DataTerm(nn.Module):
     row_scales: Tensor
     column_scales: Tensor
 
-    def __init__(self, loss: Loss, counts: ArrayLike, shown: ArrayLike | None = None) -> None:
+    def __init__(self, loss: Loss, counts: str | ArrayLike, shown: str | ArrayLike | None = None) -> None:
         super().__init__()
-        numbers = class_counts(counts)
-        drawn = numbers if shown is None else class_counts(shown)
+        numbers = parse_counts(counts)
+        drawn = numbers if shown is None else parse_counts(shown)
         if drawn.shape != numbers.shape:
-            raise ArgumentError(
-                "shown", f"must have one count a class, {len(numbers)} like counts", got=str(len(drawn))
-            )
+            raise ArgumentError("shown", f"must have one count a class, {len(numbers)} like counts", len(drawn))
+        known = [samples for kind, samples in _SAMPLES.items() if isinstance(loss, kind)]
+        if not known:
+            raise ArgumentError("loss", "must be a CrossEntropy, SquaredError or FocalLoss", loss)
         self.loss = loss
+        self._samples = known[0]
         self.num_classes = len(numbers)
         terms = loss.terms(numbers)
         self._terms = replace(terms, weights=terms.weights * (numbers / drawn))
         self._looked = False
         self.scale = float(drawn.sum()) / terms.normaliser
         self.smoothing = self._terms.smoothing
+        self.gamma = float(getattr(loss, "gamma", 0.0))
         self._place(torch.empty(0).device)
 
     def _place(self, device: torch.device) -> None:
@@ -135,7 +139,7 @@ class DataTerm(nn.Module):
 
     def samples(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the (B,) unweighted losses of the samples."""
-        raise NotImplementedError
+        return self._samples(self, logits, labels)
 
     def _check(self, logits: Tensor, labels: Tensor) -> None:
         if logits.ndim != 2 or logits.shape[1] != self.num_classes or not logits.is_floating_point():
@@ -160,68 +164,41 @@ class DataTerm(nn.Module):
             raise ArgumentError(
                 "labels",
                 f"must be 0 to {self.num_classes - 1}, the classes of counts",
-                got=str(low if low < 0 else high),
+                low if low < 0 else high,
                 remedy="leave samples out that have no class",
             )
 
 
-class CrossEntropyTerm(DataTerm):
-    """Cross-entropy with weights, smoothed labels, offsets, margins and scales."""
-
-    def samples(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the (B,) unweighted losses of the samples."""
-        inside = self.column_scales.to(logits) * logits * self.row_scales.to(logits)[labels, None]
-        inside = inside + self.offsets.to(logits)
-        margins = self.margins.to(logits)[labels, None]
-        inside = inside.scatter_add(1, labels[:, None], -margins)
-        return functional.cross_entropy(inside, labels, reduction="none", label_smoothing=self.smoothing)
+def _cross_entropy(term: DataTerm, logits: Tensor, labels: Tensor) -> Tensor:
+    inside = term.column_scales.to(logits) * logits * term.row_scales.to(logits)[labels, None]
+    inside = inside + term.offsets.to(logits)
+    margins = term.margins.to(logits)[labels, None]
+    inside = inside.scatter_add(1, labels[:, None], -margins)
+    return functional.cross_entropy(inside, labels, reduction="none", label_smoothing=term.smoothing)
 
 
-class SquaredErrorTerm(DataTerm):
-    """Half the squared distance of the logits from the one-hot label."""
-
-    def samples(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the (B,) unweighted losses of the samples."""
-        target = functional.one_hot(labels, logits.shape[1]).to(logits)
-        return 0.5 * (logits - target).square().sum(dim=1)
+def _squared_error(term: DataTerm, logits: Tensor, labels: Tensor) -> Tensor:
+    target = functional.one_hot(labels, term.num_classes).to(logits)
+    return 0.5 * (logits - target).square().sum(dim=1)
 
 
-class FocalTerm(DataTerm):
-    """Focal loss."""
-
-    def __init__(self, loss: FocalLoss, counts: ArrayLike, shown: ArrayLike | None = None) -> None:
-        super().__init__(loss, counts, shown)
-        self.gamma = float(loss.gamma)
-
-    def samples(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the (B,) unweighted losses of the samples."""
-        own = functional.cross_entropy(logits, labels, reduction="none")
-        # log(1 − s) from the other logits: 1 − s itself is 0 in floats long before its power and slope are.
-        others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1) - logits.logsumexp(dim=1)
-        return torch.exp(self.gamma * others) * own
+def _focal(term: DataTerm, logits: Tensor, labels: Tensor) -> Tensor:
+    own = functional.cross_entropy(logits, labels, reduction="none")
+    # log(1 − s) from the other logits: 1 − s itself is 0 in floats long before its power and slope are.
+    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1) - logits.logsumexp(dim=1)
+    return torch.exp(term.gamma * others) * own
 
 
-def loss_module(loss: Loss, counts: ArrayLike, shown: ArrayLike | None = None) -> DataTerm:
-    """Return a loss of the theory as a module that training descends.
+#: The (B,) unweighted losses of the samples under each kind of loss.
+_SAMPLES: dict[type[Loss], Callable[[DataTerm, Tensor, Tensor], Tensor]] = {
+    CrossEntropy: _cross_entropy,
+    SquaredError: _squared_error,
+    FocalLoss: _focal,
+}
 
-    Parameters
-    ----------
-    loss : CrossEntropy, SquaredError or FocalLoss
-        As :class:`lopsided.UFM` takes it.
-    counts : str or (K,) array_like
-        Training samples in each class, as :func:`lopsided.parse_counts` reads them.
-    shown : str or (K,) array_like, optional
-        See :class:`DataTerm`.
 
-    Returns
-    -------
-    DataTerm
-        Called with (B, K) logits and (B,) labels. In a batch of all samples it is the data term of the model.
-
-    Raises
-    ------
-    ValueError
-        If the counts cannot be read, or the loss has weights, margins or scales that are not one a class.
+def loss_module(loss: Loss, counts: str | ArrayLike, shown: str | ArrayLike | None = None) -> DataTerm:
+    """Return any loss of the theory as a module that training descends; see :class:`DataTerm`.
 
     Examples
     --------
@@ -234,15 +211,4 @@ def loss_module(loss: Loss, counts: ArrayLike, shown: ArrayLike | None = None) -
     >>> criterion(torch.zeros(1, 4), torch.tensor([3])).item() / torch.log(torch.tensor(4.0)).item()  # its weight
     1.296...
     """
-    if isinstance(loss, FocalLoss):
-        return FocalTerm(loss, counts, shown)
-    if isinstance(loss, SquaredError):
-        return SquaredErrorTerm(loss, counts, shown)
-    if isinstance(loss, CrossEntropy):
-        return CrossEntropyTerm(loss, counts, shown)
-    raise ArgumentError("loss", "must be a CrossEntropy, SquaredError or FocalLoss", loss)
-
-
-def class_counts(counts: Any) -> Any:
-    """Return the (K,) int64 counts of whatever states them, tensors of any device included."""
-    return parse_counts(counts.detach().cpu().numpy() if is_tensor(counts) else counts)
+    return DataTerm(loss, counts, shown)

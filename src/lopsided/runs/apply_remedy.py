@@ -10,10 +10,9 @@ from lopsided.advice import FADING, LEVERS, Remedy, advise
 from lopsided.advice.resampling import parse_classes
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.counts import format_counts
+from lopsided.core.losses import all_settings
 from lopsided.runs.configuration import Configuration
 
-#: Settings of a run that each remedy sets under the name that it has for them.
-_SAME_NAME = ("weights", "reduction", "scales", "scale_by", "margins", "logit_adjustment")
 #: What a run calls the arguments of ``advise``.
 _ARGUMENTS = {"levers": "remedy", "keep": "remedy_keep"}
 
@@ -122,4 +121,4 @@ def _changes(configuration: Configuration, remedy: Remedy) -> dict[str, Any]:
         }
     if remedy.name == "merging":
         return {"merged_classes": settings["groups"]}
-    return {name: settings[name] for name in _SAME_NAME if name in settings}
+    return {name: value for name, value in settings.items() if name in all_settings()}  # of the loss

@@ -17,21 +17,20 @@ from typing import Any
 from lopsided.advice import resampled, target_counts
 from lopsided.advice.resampling import FEATURE_PENALTY_PER
 from lopsided.core.arguments import ArgumentError
-from lopsided.core.counts import merge_counts, parse_counts, parse_terms
-from lopsided.core.losses import LOSSES, CrossEntropy, Loss
+from lopsided.core.counts import merge_counts, parse_counts
+from lopsided.core.losses import LOSSES, CrossEntropy, Loss, all_settings, make_loss
 from lopsided.model import UFM
 from lopsided.runs.setting_types import (
     COUNTS,
     FLAG,
     GROUPS,
-    NUMBER,
-    PER_CLASS,
     STRATEGY,
     TEXT,
     WIDTHS,
     Kind,
     above,
     between,
+    loss_setting,
     one_of,
     setting,
     whole_from,
@@ -114,14 +113,14 @@ class Configuration:
         between("[0, ∞)", lambda value: value >= 0), "Decay of the bias; 0 leaves the bias free.", 0.0
     )
     loss: str = setting(one_of(*LOSSES), f"The loss, one of: {', '.join(LOSSES)}.", "cross-entropy")
-    weights: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: weight of each class.", None)
-    reduction: str | None = setting(TEXT, "Of the loss: mean divides by the sum of the weights, samples by N.", None)
-    label_smoothing: float | None = setting(NUMBER, "Of the loss: share of labels spread over all classes.", None)
-    logit_adjustment: float | None = setting(NUMBER, "Of the loss: τ in τ log(n_j/N), added to the logits.", None)
-    margins: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: margin of each class (LDAM).", None)
-    scales: tuple[float, ...] | None = setting(PER_CLASS, "Of the loss: factor of each class on logits.", None)
-    scale_by: str | None = setting(TEXT, "Of the loss: whether a logit or a label chooses its factor.", None)
-    gamma: float | None = setting(NUMBER, "Of the loss: γ of focal loss.", None)
+    weights: tuple[float, ...] | None = loss_setting("weights")
+    reduction: str | None = loss_setting("reduction")
+    label_smoothing: float | None = loss_setting("label_smoothing")
+    logit_adjustment: float | None = loss_setting("logit_adjustment")
+    margins: tuple[float, ...] | None = loss_setting("margins")
+    scales: tuple[float, ...] | None = loss_setting("scales")
+    scale_by: str | None = loss_setting("scale_by")
+    gamma: float | None = loss_setting("gamma")
     epochs: int = setting(whole_from(1), "Passes through the data.", 400)
     batch_size: int = setting(whole_from(2), "Largest number of samples in a batch.", 300)
     sampling_strategy: str | None = setting(
@@ -182,10 +181,6 @@ class Configuration:
             if not kind.holds(value):
                 raise ArgumentError(entry.name, f"must be {kind.words}", value)
             object.__setattr__(self, entry.name, kind.tidy(value))
-        for name in ("weights", "margins", "scales"):
-            if (value := getattr(self, name)) is not None:
-                terms = parse_terms(value, name, PER_CLASS.words) if isinstance(value, str) else value
-                object.__setattr__(self, name, tuple(map(float, terms)))
         for name in ("remedy_margin", "remedy_keep"):
             if (value := getattr(self, name)) is not None and self.remedy is None:
                 raise ArgumentError(name, "must be left out without a remedy", got=str(value))
@@ -231,16 +226,11 @@ class Configuration:
             )
         return model
 
-    @property
+    @cached_property
     def stated_loss(self) -> Loss | None:
         """The loss, or None for plain cross-entropy."""
-        kind = LOSSES[self.loss]
-        known = {entry.name for entry in fields(kind) if entry.init}
-        stated = {name: getattr(self, name) for name in LOSS_SETTINGS if getattr(self, name) is not None}
-        for name, value in stated.items():
-            if name not in known:
-                raise ArgumentError(name, f"must be left out with loss {self.loss!r}, which has none", value)
-        return kind(**stated) if stated or self.loss != "cross-entropy" else None
+        stated = {name: getattr(self, name) for name in all_settings() if getattr(self, name) is not None}
+        return make_loss(self.loss, stated) if stated or self.loss != "cross-entropy" else None
 
     @property
     def decays(self) -> dict[str, Any]:
@@ -290,8 +280,6 @@ class Configuration:
         return dataclasses.replace(self, **changes)
 
 
-#: The keys that are settings of a loss, under the names of :mod:`lopsided.core.losses`.
-LOSS_SETTINGS = tuple(dict.fromkeys(entry.name for kind in LOSSES.values() for entry in fields(kind) if entry.init))
 #: Every key of a run.
 KEYS = tuple(entry.name for entry in fields(Configuration))
 

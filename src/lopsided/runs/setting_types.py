@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lopsided.core.counts import format_counts, parse_counts
+from lopsided.core.counts import format_counts, parse_counts, parse_terms
+from lopsided.core.losses import SETTINGS
 
 #: Seeds are below this, which every generator takes.
 SEEDS = 2**32
@@ -94,10 +95,6 @@ STRATEGY = Kind(
     lambda value: isinstance(value, (str, list, tuple)) or is_number(value),
     tidy=lambda value: format_counts(value) if isinstance(value, (list, tuple)) else str(value),
 )
-PER_CLASS = Kind(
-    "one number a class, such as '1x5,5x5'",
-    lambda value: isinstance(value, str) or (isinstance(value, (list, tuple)) and all(map(is_number, value))),
-)
 GROUPS = Kind(
     "groups of at least two classes by number, none twice, such as [[5, 6], [7, 8, 9]]",
     lambda value: (
@@ -114,3 +111,19 @@ NUMBER = Kind("a finite number", is_number, _number, float)
 def setting(kind: Kind, help: str, default: Any = dataclasses.MISSING) -> Any:
     """A field with its kind and what it is for."""
     return field(default=default, metadata={"kind": kind, "help": help})
+
+
+def loss_setting(name: str) -> Any:
+    """A field for a setting of the loss, as :data:`lopsided.core.losses.SETTINGS` has it; not stated by default."""
+    stated = SETTINGS[name]
+    kinds = {"number": NUMBER, "numbers": _per_class(name), "word": TEXT}
+    return setting(kinds[stated.kind], f"Of the loss: {stated.help}", None)
+
+
+def _per_class(name: str) -> Kind:
+    words = "one number a class, such as '1x5,5x5'"
+    return Kind(
+        words,
+        lambda value: isinstance(value, str) or (isinstance(value, (list, tuple)) and all(map(is_number, value))),
+        tidy=lambda value: tuple(map(float, parse_terms(value, name, words) if isinstance(value, str) else value)),
+    )

@@ -4,6 +4,7 @@ from lopsided.solver.algorithm import check_settings, complete_threshold, optimu
 from lopsided.solver.certificate import Certificate
 from lopsided.solver.continuation import solve_path
 from lopsided.solver.deep import deep_branch, deep_stationary_point
+from lopsided.solver.directions import largest_cosine, simplex_directions
 from lopsided.solver.fixed_classifier import fixed_classifier_optimum, simplex_gaps
 from lopsided.solver.logit_losses import focal_convex_from, focal_tight_from
 from lopsided.solver.orthant import Bracket, orthant_norm, orthant_norm_bound
@@ -25,11 +26,13 @@ __all__ = [
     "fixed_classifier_optimum",
     "focal_convex_from",
     "focal_tight_from",
+    "largest_cosine",
     "local_solution",
     "optimum_of",
     "orthant_norm",
     "orthant_norm_bound",
     "reduce_problem",
+    "simplex_directions",
     "simplex_gaps",
     "solve",
     "solve_path",

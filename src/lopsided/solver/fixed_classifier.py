@@ -80,7 +80,7 @@ def fixed_classifier_optimum(
     Examples
     --------
     >>> import lopsided as lp
-    >>> from lopsided.theory import simplex_directions
+    >>> from lopsided.solver import simplex_directions
     >>> model = lp.UFM("500x5,100x5", lambda_w=0.1, lambda_h=1e-3, bias=False)
     >>> model.solve().geometry.merged                     # a trained classifier loses all its classes here
     [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
@@ -160,7 +160,7 @@ def simplex_gaps(problem: Problem, scale: float = 1.0) -> Array:
             remedy="fixed_classifier_optimum() takes it",
         )
     check_number("scale", scale, above=0)
-    terms = loss.terms(problem.counts)
+    terms = problem.terms
     return _gaps(terms.weights / (terms.normaliser * problem.lambda_h), np.full(problem.num_classes, scale**2))
 
 

@@ -108,7 +108,7 @@ class Softmax:
     """The cross-entropy family: a softmax of affine functions of the logits."""
 
     def __init__(self, problem: Problem) -> None:
-        terms = problem.loss.terms(problem.counts)
+        terms = problem.terms
         classes = problem.num_classes
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales, self.column_scales = terms.row_scales, terms.column_scales
@@ -159,7 +159,7 @@ class Squared:
     """Half the squared distance from the one-hot label; P is the logits themselves."""
 
     def __init__(self, problem: Problem) -> None:
-        terms = problem.loss.terms(problem.counts)
+        terms = problem.terms
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales = self.column_scales = np.ones(problem.num_classes)
         self.targets = np.eye(problem.num_classes)
@@ -206,7 +206,7 @@ class Focal:
     """
 
     def __init__(self, problem: Problem, gamma: float) -> None:
-        terms = problem.loss.terms(problem.counts)
+        terms = problem.terms
         self.gamma = gamma
         self.weights = terms.weights * problem.counts / terms.normaliser
         self.row_scales = self.column_scales = np.ones(problem.num_classes)

@@ -86,7 +86,7 @@ def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | N
     if not problem.bias and bool(backend.xp.any(biases != 0)):
         raise ArgumentError("bias", "must be left out or zero: the problem has `bias=False`")
     counts = problem.counts.astype(np.float64)
-    each = _over(problem, counts, np.ones(classes), problem.loss.terms(problem.counts), backend)
+    each = _over(problem, counts, np.ones(classes), problem.terms, backend)
     between = each.root_counts[:, None] * logits
     nuclear_norm = float(backend.xp.sum(backend.xp.linalg.svdvals(between)))
     point = Point(between, backend.xp.zeros_like(biases), biases)

@@ -28,15 +28,12 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from lopsided.theory.bracketing import roots_in_brackets
+from scipy.optimize import elementwise
 
 Array = NDArray[np.float64]
 
 #: The boundaries between regimes, from the smallest decay to the largest.
 BOUNDARIES = ("minority", "majority", "between", "complete")
-#: Doublings of a bracket: 2**60 nats are beyond every count and decay that float64 holds.
-_MOST_DOUBLINGS = 60
 #: Relative error of a boundary: nearer ones are one.
 _ROUNDING = 1e-12
 
@@ -165,6 +162,12 @@ class _Pair:
     bias_decay: float | None
     adjustment: float
 
+    def __getitem__(self, rows: NDArray[np.intp]) -> _Pair:
+        """Some of the problems."""
+        return replace(
+            self, size=self.size[rows], many=self.many[rows], rare_size=self.rare_size[rows], few=self.few[rows]
+        )
+
     @property
     def classes(self) -> Array:
         return self.size + self.rare_size
@@ -193,27 +196,32 @@ class _Pair:
 
     def advantage(self, gap: Array) -> Array:
         """By how much the bias of the commoner classes exceeds that of the rarer ones."""
-        if self.bias_decay is None:
+        decay = self.bias_decay
+        if decay is None:
             return np.zeros_like(gap)
-        common, rare = np.log(self.size * self.many / self.total), np.log(self.rare_size * self.few / self.total)
-        curvature = self.bias_decay * self.size * self.rare_size / self.classes
+        # where the bias is free, what flows one way is what flows back: a quadratic equation in t = e^shift
+        linear = 0.5 * (self.size / self.rare_size - self.few / self.many)
+        log_constant = np.log(self.few / (self.many * self.rare_size)) - gap / self.size
+        with np.errstate(divide="ignore"):  # a single class has no fellows
+            log_constant += np.logaddexp(gap, np.log(self.size - 1))
+        log_root = 0.5 * log_constant - np.arcsinh(linear * np.exp(-0.5 * log_constant))
+        free: Array = self.shift(np.zeros_like(gap)) - log_root
+        if decay == 0:
+            return free
 
-        def imbalance(advantage: Array) -> Array:
+        def imbalance(advantage: Array, gap: Array, rows: NDArray[np.intp]) -> Array:
             """What the common samples give away and the rare ones do, less the penalty's pull; falls strictly."""
-            shift = self.shift(advantage)
-            log_flow, log_return = common + self.common_sample(gap, shift)[0], rare + self.rare_sample(shift)
-            if not self.bias_decay:
-                return log_flow - log_return
-            result: Array = np.exp(log_flow) - np.exp(log_return) - curvature * advantage
+            pair = self[rows]
+            shift = pair.shift(advantage)
+            flow = pair.size * pair.many / pair.total * np.exp(pair.common_sample(gap, shift)[0])
+            back = pair.rare_size * pair.few / pair.total * np.exp(pair.rare_sample(shift))
+            result: Array = flow - back - decay * pair.size * pair.rare_size / pair.classes * advantage
             return result
 
-        reach = np.ones_like(gap)
-        for _ in range(_MOST_DOUBLINGS):
-            outside = (imbalance(reach) > 0) | (imbalance(-reach) < 0)
-            if not outside.any():
-                break
-            reach = np.where(outside, 2 * reach, reach)
-        return roots_in_brackets(imbalance, -reach, reach)
+        # the penalty pulls it from there towards zero
+        rows = np.arange(len(gap))
+        found = elementwise.find_root(imbalance, (np.minimum(free, 0), np.maximum(free, 0)), args=(gap, rows))
+        return np.where(found.success, found.x, free)  # a penalty lost to rounding changes nothing
 
     def log_excess(self, gap: Array) -> tuple[Array, Array]:
         """Log S, and the log of (Nλ)²S, where the commoner cluster has this gap inside."""
@@ -257,18 +265,14 @@ def _between(pair: _Pair) -> Array:
     excess, strength = pair.log_excess(zero)
     explicit = (pair.size <= 1) | (excess >= 0)
     found: Array = np.exp(strength / 2) / pair.total
-    rest = np.flatnonzero(~explicit)
-    if len(rest) == 0:
+    if explicit.all():
         return found
-    inner = replace(
-        pair, size=pair.size[rest], many=pair.many[rest], rare_size=pair.rare_size[rest], few=pair.few[rest]
-    )
-    high = np.ones(len(rest))
-    for _ in range(_MOST_DOUBLINGS):
-        short = inner.log_excess(high)[0] <= 0
-        if not short.any():
-            break
-        high = np.where(short, 2 * high, high)
-    gap = roots_in_brackets(lambda gap: inner.log_excess(gap)[0], np.zeros(len(rest)), high)
-    found[rest] = np.exp(inner.log_excess(gap)[1] / 2) / inner.total
+
+    def log_excess(gap: Array, rows: NDArray[np.intp]) -> Array:
+        return pair[rows].log_excess(gap)[0]
+
+    rest = np.flatnonzero(~explicit)
+    bracket = elementwise.bracket_root(log_excess, zero[rest], 1.0, xmin=0.0, args=(rest,)).bracket
+    gap = elementwise.find_root(log_excess, bracket, args=(rest,)).x
+    found[rest] = np.exp(pair[rest].log_excess(gap)[1] / 2) / pair.total[rest]
     return found

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize, root
+from scipy.optimize import brentq
 
 from lopsided.core.arguments import ArgumentError, check_number
-
-Array = NDArray[np.float64]
 
 
 def minority_collapse_ratio(
@@ -47,10 +44,13 @@ def minority_collapse_ratio(
     -----
     With a multiplier μ for the norm, in units of a minority class's loss, the same argument as for the penalised model
     gives p_own − p_same = max(0, 1 − μ) in the minority cluster: it collapses exactly for μ ≥ 1. At μ = 1 what is left
-    are a logit gap α in the majority and one direction between the clusters: three stationarity equations, convex. That
-    direction never vanishes there: the criterion of :func:`two_cluster_threshold` is
-    :math:`\frac{m_A}K+\frac{m_B}K=1` at R = 1 and grows with R. The norm of that optimum as a function of R, zero at
-    R = 1, equals the bound at R₀. It grew with R in every case tried, so that R₀ is the only root; this is not proved.
+    are a logit gap in the majority and one direction between the clusters. That direction never vanishes there: the
+    criterion of :func:`two_cluster_threshold` is :math:`\frac{m_A}K+\frac{m_B}K=1` at R = 1 and grows with R. So
+    stationarity says what each sample gives to the other cluster, :math:`(Rq_A,q_B)` being in the direction of the
+    outputs :math:`(y_A,y_B)` and of a length of :math:`\sqrt{m_Am_B/K}` in the norm of the numbers of classes, and
+    :math:`p_\text{own}-p_\text{same}=1-1/R` in the majority: one angle is left to be found. The norm of that optimum
+    as a function of R, zero at R = 1, equals the bound at R₀. It grew with R in every case tried, so that R₀ is the
+    only root; this is not proved.
 
     Examples
     --------
@@ -65,10 +65,9 @@ def minority_collapse_ratio(
         check_number(name, energy, above=0)
     classes = majority_classes + minority_classes
     bound = classes * math.sqrt(feature_energy) * math.sqrt(classifier_energy)
-    model = _AtCollapse(majority_classes, minority_classes)
 
     def excess(log_ratio: float) -> float:
-        return model.norm(math.exp(log_ratio)) - bound
+        return norm_at_collapse(majority_classes, minority_classes, math.exp(log_ratio)) - bound
 
     high = 1.0
     while excess(high) < 0:
@@ -79,53 +78,29 @@ def minority_collapse_ratio(
     return math.exp(float(brentq(excess, low, high, xtol=1e-13, rtol=1e-13)))
 
 
-class _AtCollapse:
-    """The optimum of the penalised problem with multiplier 1 and minority weight 1: α, y_A and y_B.
+def norm_at_collapse(majority: int, minority: int, ratio: float) -> float:
+    """Nuclear norm of the optimum of the penalised problem with multiplier 1, weight ``ratio`` on the majority.
 
     Row k of a majority class is α (e_k − 1/m_A) on its cluster plus y_A/m_A there and −y_A/m_B on the other one; of a
     minority class y_B/m_B on its cluster and −y_B/m_A on the other one.
     """
+    classes = majority + minority
 
-    def __init__(self, majority: int, minority: int) -> None:
-        self.majority, self.minority = float(majority), float(minority)
-        self.slope = 1 / self.majority + 1 / self.minority
+    def outputs(angle: float) -> tuple[float, float, float]:
+        """α, y_A and y_B where the direction between the clusters has this angle."""
+        leak = math.sqrt(minority / classes) * math.cos(angle) / ratio
+        back = math.sqrt(majority / classes) * math.sin(angle)
+        same = (1 / ratio - leak) / majority
+        gap = math.log1p((1 - 1 / ratio) / same) if majority > 1 else 0.0
+        own = same + (1 - 1 / ratio)
+        first = math.log(minority * own / leak) - gap * (1 - 1 / majority)
+        second = math.log((1 - back) * majority / (minority * back))
+        return gap, first * majority * minority / classes, second * majority * minority / classes
 
-    def norm(self, ratio: float) -> float:
-        """Nuclear norm of the optimum."""
-        start = np.array([math.log1p(ratio * self.majority), 1.0, 1.0]) * (1 - 1 / ratio)
-        rough = minimize(self._value_and_slopes, start, args=(ratio,), jac=True, method="BFGS").x
+    def misalignment(angle: float) -> float:
+        _, first, second = outputs(angle)
+        return first * math.sqrt(majority) * math.sin(angle) - second * math.sqrt(minority) * math.cos(angle)
 
-        def slopes(variables: Array) -> Array:
-            return self._value_and_slopes(variables, ratio)[1] / ratio
-
-        exact = root(slopes, rough, tol=1e-14).x
-        return self._norms(exact)[0]
-
-    def _norms(self, variables: Array) -> tuple[float, float]:
-        """Nuclear norm of Z, and of its part between the clusters."""
-        gap, first, second = variables
-        between = math.sqrt(self.slope * (self.majority * first**2 + self.minority * second**2))
-        return (self.majority - 1) * float(gap) + between, between
-
-    def _value_and_slopes(self, variables: Array, ratio: float) -> tuple[float, Array]:
-        gap, first, second = variables
-        majority, minority = self.majority, self.minority
-        # majority: exponents of the other classes relative to the own one
-        same = -gap + (math.log(majority - 1) if majority > 1 else -math.inf)
-        other = -gap * (1 - 1 / majority) - first * self.slope + math.log(minority)
-        log_total = float(np.logaddexp.reduce([0.0, same, other]))
-        p_same, p_other = math.exp(same - log_total), math.exp(other - log_total)
-        # minority: its own classes are alike
-        leak = -second * self.slope + math.log(majority)
-        log_minority = float(np.logaddexp(math.log(minority), leak))
-        p_leak = math.exp(leak - log_minority)
-        total, between = self._norms(variables)
-        value = majority * ratio * log_total + minority * log_minority + total
-        slopes = np.array(
-            [
-                (majority - 1) - majority * ratio * (p_same + (1 - 1 / majority) * p_other) if majority > 1 else gap,
-                -majority * ratio * self.slope * p_other + self.slope * majority * first / between,
-                -minority * self.slope * p_leak + self.slope * minority * second / between,
-            ]
-        )
-        return value + (0.5 * float(gap) ** 2 if majority == 1 else 0.0), slopes
+    gap, first, second = outputs(float(brentq(misalignment, 1e-12, math.pi / 2 - 1e-12, xtol=1e-15, rtol=1e-14)))
+    between = math.sqrt((1 / majority + 1 / minority) * (majority * first**2 + minority * second**2))
+    return (majority - 1) * gap + between

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import elementwise
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.losses import CrossEntropy, Loss
 from lopsided.core.problem import Problem
 from lopsided.theory.boundaries import BOUNDARIES, Regime, regimes_of, two_cluster_boundaries
-from lopsided.theory.bracketing import roots_in_brackets
 from lopsided.theory.phase_axes import Axis, checked_fixed, grid, quantities
 
 Array = NDArray[np.float64]
@@ -188,11 +188,11 @@ class PhaseDiagram:
         below, above = values[:, :-1], values[:, 1:]
         order, piece, index = np.nonzero(((below < 0) != (above < 0)) & ~np.isnan(below + above))
 
-        def own_excess(along: Array) -> Array:
+        def own_excess(along: Array, index: NDArray[np.intp], order: NDArray[np.intp]) -> Array:
             own: Array = excess(along, index)[order, np.arange(len(order))]
             return own
 
-        roots = roots_in_brackets(own_excess, places[piece], places[piece + 1])
+        roots = elementwise.find_root(own_excess, (places[piece], places[piece + 1]), args=(index, order)).x
         for number, name in enumerate(BOUNDARIES):
             found[name] = [np.sort(roots[(order == number) & (index == k)]) for k in everywhere]
         return found

@@ -8,8 +8,8 @@ problem is convex in the mean logits, and a point is optimal exactly where this 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import elementwise
 from scipy.special import wrightomega
 
 from lopsided.core.arguments import ArgumentError
@@ -130,15 +130,18 @@ def _constant_prediction(problem: Problem) -> Array:
     if decay == 0:
         return frequencies
 
-    def prediction(log_partition: float) -> Array:
-        """The root of p + λ_b (log p + s) = π in each class, for a given partition e^s."""
-        result: Array = decay * wrightomega(frequencies / decay - log_partition - np.log(decay))
+    def prediction(log_partition: ArrayLike) -> Array:
+        """(..., K) the root of p + λ_b (log p + s) = π in each class, for given partitions e^s."""
+        result: Array = decay * wrightomega(frequencies / decay - np.expand_dims(log_partition, -1) - np.log(decay))
         return result
 
-    centre, reach = float(np.log(problem.num_classes)), 1.0
-    while prediction(centre - reach).sum() < 1 or prediction(centre + reach).sum() > 1:
-        reach *= 2
-    root = brentq(lambda s: prediction(s).sum() - 1, centre - reach, centre + reach, xtol=1e-14, rtol=1e-14)
-    found = prediction(float(root))
+    def excess(log_partition: Array) -> Array:
+        total: Array = prediction(log_partition).sum(axis=-1)
+        return total - 1
+
+    centre = np.log(problem.num_classes)
+    found = prediction(
+        elementwise.find_root(excess, elementwise.bracket_root(excess, centre - 1, centre + 1).bracket).x
+    )
     result: Array = found / found.sum()
     return result

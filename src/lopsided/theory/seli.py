@@ -101,7 +101,7 @@ def _tight_margins(problem: Problem) -> tuple[Array, Array | None]:
     """Mean logits and bias with unit margins."""
     problem.require_convex("seli_limit()")
     classes = problem.num_classes
-    terms = problem.loss.terms(problem.counts)
+    terms = problem.terms
     if terms.smoothing > 0:
         raise ArgumentError(
             "label_smoothing",

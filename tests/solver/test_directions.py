@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lopsided.theory import largest_cosine, simplex_directions
+from lopsided.solver import largest_cosine, simplex_directions
 
 
 @pytest.mark.parametrize(("classes", "dim"), [(2, 1), (3, 2), (10, 9), (10, 64), (50, 49)])
