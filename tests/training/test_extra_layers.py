@@ -71,7 +71,7 @@ def own(input_shape, num_classes):
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18", "own:factory"])
 def test_any_network_takes_them(name, monkeypatch):
-    monkeypatch.setattr(building, "import_factory", lambda *_: own)
+    monkeypatch.setattr(building, "load_factory", lambda *_: own)
     options = {} if ":" in name else {"dim": 12}
     network = build_network(name, (1, 8, 8), 4, extra_layers=3, **options)
     assert [tuple(weight.shape) for weight in network.decayed_weights] == [(12, 12)] * 3 + [(4, 12)]

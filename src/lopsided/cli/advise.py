@@ -12,9 +12,9 @@ from lopsided.advice import Advice, Remedy
 from lopsided.advice import advise as advise_problem
 from lopsided.advice.checking import problem_of
 from lopsided.advice.resampling import parse_classes
-from lopsided.cli.class_table import lead, plain_table, print_outlook
+from lopsided.cli.class_table import lead, print_outlook
 from lopsided.cli.options import Bias, Counts, FeatureDecay, Json, LambdaB, LambdaZ, Margin, WeightDecay, takes_loss
-from lopsided.cli.output import console, patient_progress, print_json
+from lopsided.cli.output import console, patient_progress, plain_table, print_json
 from lopsided.core.count_sources import read_counts
 from lopsided.core.losses import Loss
 from lopsided.core.outlook import FADING, Outlook

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lopsided.advice import check as check_counts
+from lopsided.cli.checkpoint_counts import read_checkpoint
 from lopsided.cli.class_table import print_outlook
 from lopsided.cli.options import (
     COUNTS,
@@ -23,7 +24,6 @@ from lopsided.cli.options import (
     takes_loss,
 )
 from lopsided.cli.output import console, print_json
-from lopsided.cli.trained import read_checkpoint
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import read_counts
 from lopsided.core.losses import Loss

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from lopsided.core.arguments import ArgumentError
+from lopsided.core.factories import load_factory
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def made_by(name: str) -> tuple[nn.Module, Any, int | None]:
-    """Import ``MODULE:FACTORY``, call it, and check what it returns; the current folder is searched, too.
+def load_model_and_data(name: str) -> tuple[nn.Module, Any, int | None]:
+    """Call ``MODULE:FACTORY``, and check that it returns a model, data and perhaps the number of classes.
 
     Raises
     ------
     ValueError
-        If there is no such module or function, or it returns something else. What goes wrong inside is left to tell
-        its own story.
+        If there is no such function, or it returns something else. What goes wrong inside is raised as it is.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise ArgumentError("checkpoint", "must be MODULE:FACTORY, such as my_project.models:resnet", name)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # something that the module needs
-        raise ArgumentError(
-            "checkpoint",
-            "must name a module that can be imported",
-            got=f"{name!r}, of which {error.name!r} is not found",
-        ) from None
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise ArgumentError("checkpoint", "must name a function", got=f"{name!r}, and {module_name} has no such one")
     from torch import nn
 
-    made = factory()
+    made = load_factory(name, "checkpoint")()
     sound = isinstance(made, tuple) and len(made) in (2, 3) and isinstance(made[0], nn.Module)
     if not sound or (len(made) == 3 and not isinstance(made[2], int)):
         parts = ", ".join(type(part).__name__ for part in made) if isinstance(made, tuple) else type(made).__name__
@@ -64,7 +43,7 @@ def load_state(model: nn.Module, path: str) -> None:
     OSError
         If it cannot be opened.
     """
-    with open(path, "rb"):  # what is not there is told as by the system
+    with open(path, "rb"):  # a file that is not there is the system's error
         pass
     try:
         from safetensors import SafetensorError

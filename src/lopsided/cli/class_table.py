@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.cli.output import console, shown_rows
+from lopsided.cli.output import console, plain_table, shown_rows
 from lopsided.core.outlook import Outlook
 
 if TYPE_CHECKING:
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 #: Nats below which a lead is rounding.
 _TIE = 1e-9
 _STYLES = {"kept": "[green]kept[/]", "fading": "[yellow]fading[/]", "lost": "[bold red]lost[/]", "unknown": "?"}
-
-
-def plain_table(*headings: str) -> Table:
-    """A table without lines: the first column to the left, the others to the right."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    return table
 
 
 def print_outlook(outlook: Outlook, logits: bool = False) -> None:

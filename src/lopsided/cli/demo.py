@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lopsided.cli.options import Json
+from lopsided.cli.options import Json, check_folder
 from lopsided.cli.output import console, print_json
-from lopsided.core.arguments import ArgumentError
 
 if TYPE_CHECKING:
     from lopsided.paper.demo import Demo
@@ -58,9 +57,7 @@ def demo(
     from lopsided.paper.checks import all_hold
     from lopsided.report import checks_table, comparison_table, report_dict
 
-    if not output.strip():  # an empty shell variable must not fill the current folder
-        raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
-    result, page = _run_and_write(data, counts, seed, Path(output))
+    result, page = _run_and_write(data, counts, seed, Path(check_folder(output)))
     if as_json:
         print_json({"report": str(page), **report_dict(result.runs, result.checks)})
     else:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lopsided.cli.measured import Measured
-from lopsided.cli.options import Features, Json, number, takes_loss
+from lopsided.cli.measurement import Measurement
+from lopsided.cli.options import Features, Json, check_folder, number, takes_loss
 from lopsided.cli.options import bias_decay as bias_decay_of
 from lopsided.cli.output import patient_progress, print_json
 from lopsided.core.arguments import ArgumentError, check_number
+from lopsided.core.files import check_writable
 from lopsided.core.losses import Loss
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _check(
     """What can be refused before anything is read or imported."""
     if (file is None) == (checkpoint is None):
         found = "neither" if file is None else "both"
-        raise ArgumentError("file", "must be given, or --checkpoint in its place", got=str(found))
+        raise ArgumentError("file", "must be given, or --checkpoint in its place", got=found)
     for name, value in (("state", state), ("classifier", classifier)):
         if value is not None and checkpoint is None:
             raise ArgumentError(name, "must come with --checkpoint, whose model it is about", value)
@@ -143,13 +144,9 @@ def _check(
         elif decay is not None:
             check_number(name, decay, above=0)
     if output is not None:
-        from lopsided.core.files import check_writable
-
         if weight_decay is None:
             raise ArgumentError("output", "must come with --weight-decay: a report compares with a prediction", output)
-        if not output.strip():  # an empty shell variable must not fill the current folder
-            raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
-        check_writable(output)
+        check_writable(check_folder(output))
     if find_spec("torch") is None:
         subject = "file" if file is not None else "checkpoint"
         raise ArgumentError(
@@ -186,9 +183,9 @@ def _from_file(file: str, num_classes: int | None) -> Gathered:
 
 
 def _from_model(name: str, state: str | None, classifier: str | None, num_classes: int | None) -> Gathered:
-    from lopsided.cli.checkpoint import load_state, made_by
+    from lopsided.cli.checkpoint import load_model_and_data, load_state
 
-    model, data, told = made_by(name)
+    model, data, told = load_model_and_data(name)
     if state is not None:
         load_state(model, state)
     from lopsided.metrics import gather_from_model
@@ -223,7 +220,7 @@ def _judge(
     feature_decay: float | None,
     loss: Loss,
     features: str,
-) -> Measured:
+) -> Measurement:
     from lopsided.metrics import effective_decay
     from lopsided.metrics import measure as measure_moments
     from lopsided.metrics.effective_decay import require_every_class
@@ -231,7 +228,7 @@ def _judge(
     moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
     geometry = moments.geometry(weight, bias)
     if weight_decay is None:
-        return Measured(geometry, measure_moments(moments, weight, bias), gathered.class_accuracy)
+        return Measurement(geometry, measure_moments(moments, weight, bias), gathered.class_accuracy)
     if weight is None:
         raise ArgumentError("weight_decay", "must come with a weight, which is what it decays", got=f"none in {name!r}")
     if bias is None and bias_decay:
@@ -245,7 +242,7 @@ def _judge(
             raise
         raise ArgumentError("weight_decay", f"asks for a prediction, which there is not: {error}") from None
     run = _run_of(name, gathered, decay, solution)
-    return Measured(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
+    return Measurement(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
 
 
 def _run_of(name: str, gathered: Gathered, decay: EffectiveDecay, solution: Solution) -> Run:

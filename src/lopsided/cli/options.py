@@ -164,3 +164,10 @@ def _option(name: str) -> Any:
 def bias_decay(model: Problem) -> float | None:
     """λ_b as the JSON output has it: ``None`` where there is no bias, 0 where it is free."""
     return model.lambda_b if model.bias else None
+
+
+def check_folder(output: str) -> str:
+    """Refuse an empty name: an empty shell variable must not fill the current folder."""
+    if not output.strip():
+        raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
+    return output

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -15,6 +15,9 @@ from lopsided.core.plain_values import plain
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
+
+T = TypeVar("T")
 
 #: Seconds that a user waits without being told how far it is.
 PATIENCE = 2.0
@@ -79,6 +82,39 @@ def bar(ratio: float, width: int = 8) -> str:
     """
     filled = min(width, int(ratio * width))
     return "█" * filled + "·" * (width - filled)
+
+
+def plain_table(*headings: str, left: Collection[int] = (0,), wrap: bool = False) -> Table:
+    """A table without lines.
+
+    Parameters
+    ----------
+    *headings : str
+        Of its columns.
+    left : collection of int
+        Indices of the columns that stand to the left; the others stand to the right.
+    wrap : bool
+        Whether long cells are broken rather than cut.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place in left else "right", no_wrap=not wrap)
+    return table
+
+
+def fill(table: Table, rows: Sequence[T], cells: Callable[[T], Iterable[str]]) -> Table:
+    """Add a row for each of ``rows``, by the function that gives its cells; where rows are left out, one of dots.
+
+    Returns
+    -------
+    Table
+        The same one.
+    """
+    for index in shown_rows(len(rows)):
+        table.add_row(*(["…"] * len(table.columns) if index is None else cells(rows[index])))
+    return table
 
 
 def shown_rows(length: int) -> list[int | None]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss
-from lopsided.cli.output import console, patient_progress, print_json, shown_rows
+from lopsided.cli.output import console, fill, patient_progress, plain_table, print_json
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import read_counts
 from lopsided.core.counts import parse_terms
 from lopsided.core.losses import Loss
+from lopsided.core.solution import Solution
 from lopsided.model import UFM
 from lopsided.theory import CriticalDecay, SingularPaths, critical_path, singular_paths
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 #: The curves go from this share of the smallest critical decay to this multiple of the largest.
 BEFORE, BEYOND = 1 / 3, 1.15
@@ -165,46 +163,26 @@ def _as_object(model: UFM, found: list[CriticalDecay], curves: SingularPaths | N
 
 
 def _print_tables(model: UFM, found: list[CriticalDecay], curves: SingularPaths | None) -> None:
-    from rich.table import Table
-
     from lopsided.report import lost_at
 
-    table = _table(Table, "λ_z", "rank below", "rank above")
-    table.add_column("what is lost", no_wrap=True, overflow="ellipsis")
-    for row in shown_rows(len(found)):
-        drop = None if row is None else found[row]
-        if drop is None:
-            table.add_row(*["…"] * 4)
-            continue
-        table.add_row(f"{drop.lambda_z:.8g}", str(drop.rank_below), str(drop.rank_above), lost_at(model, drop))
+    def drop(row: CriticalDecay) -> list[str]:
+        return [f"{row.lambda_z:.8g}", str(row.rank_below), str(row.rank_above), lost_at(model, row)]
+
+    def solved(row: Solution) -> list[str]:
+        numbers = "  ".join(f"{number:.4g}" for number in row.singular_values)
+        return [f"{row.problem.lambda_z:.6g}", str(row.geometry.rank), numbers or "none"]
+
     terminal = console()
-    terminal.print(table)
+    terminal.print(fill(plain_table("λ_z", "rank below", "rank above", "what is lost", left=[3]), found, drop))
     directions = model.num_directions
     last = found[-1]
     terminal.print(
         f"Below λ_z = {last.lambda_z:.6g} every class is kept apart: rank {last.rank_below}."
         if last.rank_below == directions
-        else f"Below λ_z = {last.lambda_z:.6g} the rank is {last.rank_below} of {directions}; further down lies what "
-        "a smaller --smallest-share would find.",
+        else f"Below λ_z = {last.lambda_z:.6g} the rank is {last.rank_below} of {directions}; "
+        "a smaller --smallest-share searches further down.",
         style="bold",
     )
-    if curves is None:
-        return
-    table = _table(Table, "λ_z", "rank")
-    table.add_column("singular values", no_wrap=True, overflow="ellipsis")
-    for row in shown_rows(len(curves.solutions)):
-        solution = None if row is None else curves.solutions[row]
-        if solution is None:
-            table.add_row(*["…"] * 3)
-            continue
-        numbers = "  ".join(f"{number:.4g}" for number in solution.singular_values)
-        table.add_row(f"{solution.problem.lambda_z:.6g}", str(solution.geometry.rank), numbers or "none")
-    terminal.print()
-    terminal.print(table)
-
-
-def _table(kind: type[Table], *headings: str) -> Table:
-    table = kind(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+    if curves is not None:
+        terminal.print()
+        terminal.print(fill(plain_table("λ_z", "rank", "singular values", left=[2]), curves.solutions, solved))

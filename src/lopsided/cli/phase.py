@@ -9,7 +9,7 @@ import typer
 from typer.models import OptionInfo
 
 from lopsided.cli.options import Bias, Json, LambdaB, number, takes_loss
-from lopsided.cli.output import console, patient_progress, print_json
+from lopsided.cli.output import console, patient_progress, plain_table, print_json
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.losses import Loss
 from lopsided.theory import Axis, PhaseDiagram, Regime, phase_diagram
@@ -138,22 +138,16 @@ def _map(diagram: PhaseDiagram) -> list[Text]:
 
 def _table(diagram: PhaseDiagram) -> Table:
     """Where the regimes change, for a few values of the other axis."""
-    from rich.table import Table
-
     from lopsided.report.phase import BOUNDARY_NAMES
 
     along, other = (diagram.x, diagram.y) if diagram.solved_for == "x" else (diagram.y, diagram.x)
     assert along is not None
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    places = np.zeros(1)
-    if other is not None:
-        places = other.values[_chosen(len(other.values), MOST_LINES)]
-        table.add_column(other.name, justify="right")
+    places = np.zeros(1) if other is None else other.values[_chosen(len(other.values), MOST_LINES)]
     found = diagram.crossings_at(places)
     # only an adjustment merges the commoner classes before everything merges
     shown = [name for name in BOUNDARIES if name != "majority" or any(map(len, found[name]))]
-    for name in shown:
-        table.add_column(BOUNDARY_NAMES[name], justify="right")
+    headings = [] if other is None else [other.name]
+    table = plain_table(*headings, *(BOUNDARY_NAMES[name] for name in shown), left=(), wrap=True)
     for line, place in enumerate(places):
         cells = [", ".join(f"{value:.6g}" for value in found[name][line]) or "-" for name in shown]
         table.add_row(*([] if other is None else [_short(place)]), *cells)

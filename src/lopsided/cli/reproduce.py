@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lopsided.cli.options import Json
+from lopsided.cli.options import Json, check_folder
 from lopsided.cli.output import console, print_json
 from lopsided.cli.settings import (
     Accelerator,
@@ -14,7 +14,6 @@ from lopsided.cli.settings import (
     Download,
     Jobs,
     Scheduler,
-    check_folder,
     runs_progress,
     takes_settings,
 )

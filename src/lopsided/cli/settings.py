@@ -11,7 +11,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from lopsided.core.arguments import ArgumentError
 from lopsided.runs.configuration import Configuration, read_setting
 
 #: Under this heading ``--help`` shows the settings of a run.
@@ -91,10 +90,3 @@ def runs_progress(name: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if bar.task_ids:  # one that never started would print an empty line
             bar.stop()
-
-
-def check_folder(output: str) -> str:
-    """Refuse an empty name: an empty shell variable must not fill the current folder."""
-    if not output.strip():
-        raise ArgumentError("output", "must name a folder", output, remedy="write . for the current one")
-    return output

@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lopsided.cli.options import Json
-from lopsided.cli.output import console, print_json, shown_rows
+from lopsided.cli.options import Json, check_folder
+from lopsided.cli.output import console, fill, plain_table, print_json
 from lopsided.cli.settings import (
     Accelerator,
     DataFolder,
     Download,
     Jobs,
     Scheduler,
-    check_folder,
     runs_progress,
     takes_settings,
 )
@@ -75,30 +74,23 @@ def sweep(
 
 
 def _print(rows: tuple[dict[str, Any], ...], table: str, found: int, outcomes: Counter[str]) -> None:
-    from rich import box
-    from rich.table import Table
-
     varied = [name for name in KEYS if len({repr(row[name]) for row in rows}) > 1]
     if "lambda_z" in varied:  # which fixes the other two
         varied = [name for name in varied if name not in ("lambda_w", "lambda_h")]
-    shown = Table(box=box.SIMPLE_HEAD)
-    for name in (*varied, "outcome", "rank", "mean logits", "findings"):
-        shown.add_column(name)
-    for index in shown_rows(len(rows)):
-        if index is None:
-            shown.add_row("…")
-            continue
-        row = rows[index]
+
+    def cells(row: dict[str, Any]) -> list[str]:
         error = row["mean_logits_error"]
-        shown.add_row(
+        return [
             *(str(row[name]) for name in varied),
             row["outcome"],
             f"{row['rank']} of {row['predicted_rank']}",
             "–" if error is None else f"{100 * error:.3g} % off",
             str(len(row["findings"]) or "none"),
-        )
+        ]
+
+    headings = (*varied, "outcome", "rank", "mean logits", "findings")
     terminal = console()
-    terminal.print(shown)
+    terminal.print(fill(plain_table(*headings, left=range(len(headings)), wrap=True), rows, cells))
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items(), reverse=True))
     terminal.print(f"{len(rows)} runs: {told}; {found} of them were there before.", markup=False)
     terminal.print(f"Table: {table}", markup=False, soft_wrap=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lopsided.cli.class_table import plain_table
 from lopsided.cli.options import Bias, Counts, Features, Json, LambdaB, bias_decay, takes_loss
-from lopsided.cli.output import console, print_json, shown_rows
+from lopsided.cli.output import console, fill, plain_table, print_json
 from lopsided.core.count_sources import read_counts
 from lopsided.core.counts import class_ranges
 from lopsided.core.losses import Loss
@@ -46,14 +45,13 @@ def thresholds(
         return
 
     values, exact = class_thresholds(model, found)
-    table = plain_table("classes", "samples each", "lost at λ_z ≥")
-    for row in shown_rows(clusters.num_clusters):
-        if row is None:
-            table.add_row("…", "…", "…")
-            continue
+
+    def cells(row: int) -> list[str]:
         first = clusters.classes[row][0]
         limit = ("" if exact[first] else "≈ ") + f"{values[first]:.6g}"
-        table.add_row(class_ranges(clusters.classes[row]), f"{clusters.counts[row]:.0f}", limit)
+        return [class_ranges(clusters.classes[row]), f"{clusters.counts[row]:.0f}", limit]
+
+    table = fill(plain_table("classes", "samples each", "lost at λ_z ≥"), range(clusters.num_clusters), cells)
     table.add_row(f"all {model.num_classes}", f"N = {model.num_samples}", f"{found.complete:.6g}", style="bold")
     terminal = console()
     terminal.print(table)

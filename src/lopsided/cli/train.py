@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lopsided.cli.options import Json
+from lopsided.cli.options import Json, check_folder
 from lopsided.cli.output import console, print_json
-from lopsided.cli.settings import Accelerator, DataFolder, Download, check_folder, runs_progress, takes_settings
+from lopsided.cli.settings import Accelerator, DataFolder, Download, runs_progress, takes_settings
 from lopsided.core.arguments import ArgumentError
 
 

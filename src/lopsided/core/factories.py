@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,14 +25,14 @@ def is_factory(text: str) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
-def import_factory(text: str, name: str) -> Callable[..., Any]:
-    """Import what MODULE:FACTORY names.
+def load_factory(text: str, argument: str) -> Callable[..., Any]:
+    """Import what MODULE:FACTORY names; the current folder is searched, too, and first.
 
     Parameters
     ----------
     text : str
         The module as ``import`` takes it, a colon, and the name of a function or a class in it.
-    name : str
+    argument : str
         The argument, with which errors begin.
 
     Raises
@@ -40,10 +42,14 @@ def import_factory(text: str, name: str) -> Callable[..., Any]:
 
     Examples
     --------
-    >>> import_factory("math:hypot", "network")(3, 4)
+    >>> load_factory("math:hypot", "network")(3, 4)
     5.0
     """
+    if not is_factory(text):
+        raise ArgumentError(argument, "must be MODULE:FACTORY, such as my_project.models:resnet", text)
     module_name, _, path = text.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -51,16 +57,16 @@ def import_factory(text: str, name: str) -> Callable[..., Any]:
         if module_name != missing and not module_name.startswith(f"{missing}."):
             raise  # the user's module is there, and misses one of its own
         raise ArgumentError(
-            name,
+            argument,
             "must be MODULE:FACTORY with a module that Python finds",
             remedy=f"there is no {missing!r}; install it, or put its folder on PYTHONPATH",
         ) from None
     for attribute in path.split("."):
         if not hasattr(found, attribute):
-            raise ArgumentError(name, "must be MODULE:FACTORY", remedy=f"the module {module_name!r} has no {path!r}")
+            reason = f"the module {module_name!r} has no {path!r}"
+            raise ArgumentError(argument, "must be MODULE:FACTORY", remedy=reason)
         found = getattr(found, attribute)
     if not callable(found):
-        raise ArgumentError(
-            name, "must be MODULE:FACTORY with a function or a class", remedy=f"{text!r} is a {type(found).__name__}"
-        )
+        reason = f"{text!r} is a {type(found).__name__}"
+        raise ArgumentError(argument, "must be MODULE:FACTORY with a function or a class", remedy=reason)
     return found  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import IMAGES
-from lopsided.core.factories import import_factory
+from lopsided.core.factories import load_factory
 from lopsided.data.images import DataSet, Images, LazyInputs
 
 #: Folders that are the test part, where the classes lie in a folder ``train``.
@@ -124,7 +124,7 @@ def read_torch_dataset(name: str) -> DataSet:
     ValueError
         If it cannot be imported, or what it gives is nothing of the kind.
     """
-    made = import_factory(name, "data")()
+    made = load_factory(name, "data")()
     parts = made if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 2 or not all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in parts):
         raise ArgumentError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lopsided.core.arguments import ArgumentError, check_choice, check_whole
-from lopsided.core.factories import import_factory, is_factory
+from lopsided.core.factories import is_factory, load_factory
 from lopsided.model import UFM
 from lopsided.nn.heads import FixedHead, predicted_head, simplex_etf_head
 from lopsided.training.convolutional import VGG, VGG_LAYERS, WIDTH, HeadedModule, ResNet18, SmallCNN
@@ -193,7 +193,7 @@ def _initialised(network: FeatureNetwork, scheme: str) -> FeatureNetwork:
 
 
 def _own(name: str, input_shape: tuple[int, ...], num_classes: int) -> FeatureNetwork:
-    module = import_factory(name, "network")(input_shape, num_classes)
+    module = load_factory(name, "network")(input_shape, num_classes)
     if isinstance(module, FeatureNetwork):
         return module
     if not isinstance(module, nn.Module):

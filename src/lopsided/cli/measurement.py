@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Measurement:
     """A measured network and, where a decay is given, its prediction.
 
     Attributes

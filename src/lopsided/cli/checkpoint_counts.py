@@ -13,7 +13,7 @@ from lopsided.core.counts import format_counts
 
 
 @dataclass(frozen=True)
-class Trained:
+class CheckpointCounts:
     """What a trained network's last layer tells: the counts of its labels, its decays, and how far they hold."""
 
     counts: ClassCounts
@@ -29,7 +29,7 @@ def read_checkpoint(
     weight_decay: float | None,
     feature_decay: float | None,
     bias: bool,
-) -> Trained:
+) -> CheckpointCounts:
     """Read a file of features, labels, weight and bias, and tell its decays; the other arguments are refused.
 
     Raises
@@ -76,4 +76,4 @@ def read_checkpoint(
         )
     decay = effective_decay(gathered.moments, gathered.weight, gathered.bias, weight_decay=weight_decay)
     names = None if given is None else given.names
-    return Trained(ClassCounts(counts, names, file), decay.lambda_z, decay.lambda_b, decay.statement)
+    return CheckpointCounts(ClassCounts(counts, names, file), decay.lambda_z, decay.lambda_b, decay.statement)
