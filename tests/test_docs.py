@@ -59,7 +59,7 @@ def output_of(command: str) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout

@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "relu_collapse.py"
 
 def test_relu_features_explain_the_early_collapse():
     ran = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT)], capture_output=True, text=True, encoding="utf-8", timeout=120
+        [sys.executable, "-W", "error", str(SCRIPT)], capture_output=True, text=True, encoding="utf-8", timeout=600
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = [re.findall(r"[^│\s]+", line) for line in ran.stdout.splitlines() if line.startswith("│")]
