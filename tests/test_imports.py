@@ -43,6 +43,7 @@ MAY_WAIT = HEAVY | {
     "pyarrow",
     "rich",
     "safetensors",
+    "scipy.stats",
 }
 #: The command line may let SciPy wait too, for `--version` and `--help`.
 MAY_WAIT_IN_CLI = MAY_WAIT | {"scipy"}
@@ -88,7 +89,7 @@ def weight_of(module: str) -> frozenset[str]:
     while left:
         name = left.pop()
         if name not in MODULES:
-            outside.update(name.split("."))  # array_api_compat.torch loads torch
+            outside.update(name.split("."), [name])  # array_api_compat.torch loads torch
         elif name not in own:
             own.add(name)
             left |= {used for used, place in IMPORTS[name] if place == "module"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from lopsided.core.geometry import Array
 from lopsided.report import wording
@@ -152,8 +153,6 @@ def _draw_boundaries(axes: Axes, diagram: PhaseDiagram) -> None:
 
 def _name_regions(axes: Axes, regimes: NDArray[np.int64], edges_x: Array, edges_y: Array) -> None:
     """Write each regime's name where it has the most room."""
-    from scipy.ndimage import distance_transform_edt
-
     rows, columns = regimes.shape
     # cells of about equal size on paper, and a border that counts as the end of a region
     scale = (max(1, round(60 / rows)), max(1, round(90 / columns)))
