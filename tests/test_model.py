@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -103,8 +104,9 @@ def test_the_focal_bound_holds_below_every_other_point() -> None:
             assert value >= solution.objective - solution.gap
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "both"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("kind", "mode"), [*itertools.product(KINDS, MODES), ("both", "penalised")], ids=lambda name: name
+)
 def test_thresholds_on_both_sides(kind: str, mode: str) -> None:
     options = {**KINDS["relu"], **KINDS["focal"]} if kind == "both" else KINDS[kind]
     model = lp.UFM("60x2,10x2", 1.0, **options, **MODES[mode])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import lopsided as lp
@@ -71,6 +71,7 @@ def test_free_bias_below_the_threshold(sizes: tuple[int, int], counts: tuple[int
 
 
 @pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=30)
 @given(
     sizes=st.tuples(SIZES, SIZES),
     counts=st.tuples(COUNTS, COUNTS),

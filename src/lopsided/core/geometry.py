@@ -70,9 +70,7 @@ class Geometry:
         self._set_common(counts, bias, rank, merged)
         if means.ndim != 2 or len(means) != self.num_classes:
             raise ArgumentError(
-                "class_means",
-                f"must have shape (K, d) with K = {self.num_classes}, one row a class",
-                got=str(means.shape),
+                "class_means", f"must have shape (K, d) with K = {self.num_classes}, one row a class", means.shape
             )
         if weight is not None and weight.shape != means.shape:
             raise ArgumentError(
@@ -120,7 +118,7 @@ class Geometry:
         self.bias: Array = np.zeros(len(self.counts)) if bias is None else np.asarray(bias, dtype=np.float64)
         if self.bias.shape != self.counts.shape:
             raise ArgumentError(
-                "bias", f"must have one entry a class, shape {self.counts.shape}", got=str(self.bias.shape)
+                "bias", f"must have one entry a class, shape {self.counts.shape}", self.bias.shape
             )
         self._rank = rank
         self._merged = None if merged is None else [[int(k) for k in group] for group in merged]

@@ -97,7 +97,7 @@ class ArrayFile:
         self.close()
 
     def _refuse(self, rule: str, found: object, remedy: str = _REMEDY) -> NoReturn:
-        raise ArgumentError("file", f"must {rule}", got=f"{found} in {self.path.name}", remedy=f"{remedy}") from None
+        raise ArgumentError("file", f"must {rule}", got=f"{found} in {self.path.name}", remedy=remedy) from None
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
@@ -144,7 +144,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
 
 
 def _foreign(path: Path, found: str) -> ValueError:
-    return ArgumentError("file", "must be .npz or .safetensors", got=f"{found} in {path.name}", remedy=f"{_REMEDY}")
+    return ArgumentError("file", "must be .npz or .safetensors", got=f"{found} in {path.name}", remedy=_REMEDY)
 
 
 class _Layout(NamedTuple):

@@ -70,6 +70,6 @@ def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "followed by something else"
         raise ArgumentError(
-            name, f"is {state}: its header needs {expected} bytes", got=str(len(content)), remedy="fetch it again"
+            name, f"is {state}: its header needs {expected} bytes", len(content), remedy="fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

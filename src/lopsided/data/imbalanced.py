@@ -209,7 +209,7 @@ def check_classes(wanted: NDArray[np.int64], num_classes: int, name: str) -> Non
         If there are more.
     """
     if len(wanted) > num_classes:
-        raise ArgumentError("counts", f"must name at most the {num_classes} classes of {name}", got=str(len(wanted)))
+        raise ArgumentError("counts", f"must name at most the {num_classes} classes of {name}", len(wanted))
 
 
 def sample_indices(counts: str | ArrayLike) -> ImbalancedData:

@@ -92,9 +92,7 @@ def fixed_classifier_optimum(
     weight = np.asarray(classifier, dtype=np.float64)
     if weight.ndim != 2 or len(weight) != problem.num_classes:
         raise ArgumentError(
-            "classifier",
-            f"must have shape (K, d) with K = {problem.num_classes}, one row a class",
-            got=str(weight.shape),
+            "classifier", f"must have shape (K, d) with K = {problem.num_classes}, one row a class", weight.shape
         )
     if not np.isfinite(weight).all():
         raise ArgumentError("classifier", "must be finite", got=str(weight[~np.isfinite(weight)][0]))

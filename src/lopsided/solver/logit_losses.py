@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import entr, expit, kl_div, logsumexp, xlogy
+from scipy.special import entr, expit, kl_div, xlogy
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.losses import FocalLoss, SquaredError
@@ -22,6 +22,13 @@ Array = NDArray[np.float64]
 
 #: A difference of logits beyond which one class is certain to the last digit of float64.
 FAR = 700.0
+
+
+def log_sum_exp(rows: Array) -> Array:
+    """(K,) log of the sum of the exponentials of each row; SciPy's takes several times as long on so few numbers."""
+    top = rows.max(axis=1)
+    result: Array = top + np.log(np.exp(rows - top[:, None]).sum(axis=1))
+    return result
 
 
 class LogitLoss(Protocol):
@@ -118,7 +125,7 @@ class Softmax:
 
     def _inside(self, logits: Array) -> tuple[Array, Array]:
         inside = self._scales * logits + self._offsets
-        return inside, logsumexp(inside, axis=1)
+        return inside, log_sum_exp(inside)
 
     def evaluate(self, logits: Array) -> tuple[Array, Array]:
         """(K,) values and (K, K) slopes."""
@@ -217,7 +224,7 @@ class Focal:
     def _advantage(self, logits: Array) -> tuple[Array, Array]:
         """(K,) u, and (K, K) how the mass on other classes is shared among them."""
         others = np.where(self.targets > 0, -np.inf, logits)
-        total = logsumexp(others, axis=1)
+        total = log_sum_exp(others)
         return np.diagonal(logits) - total, np.exp(others - total[:, None])
 
     def _value(self, advantage: Array) -> Array:

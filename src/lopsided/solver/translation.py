@@ -79,7 +79,7 @@ def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | N
     biases = _float64(backend, np.zeros(classes) if bias is None else bias)
     for name, value, shape in (("mean_logits", logits, (classes, classes)), ("bias", biases, (classes,))):
         if tuple(value.shape) != shape:
-            raise ArgumentError(name, f"must have shape {shape}, the problem's classes", got=str(tuple(value.shape)))
+            raise ArgumentError(name, f"must have shape {shape}, the problem's classes", tuple(value.shape))
         host = backend.host(value)
         if not np.isfinite(host).all():
             raise ArgumentError(name, "must be finite", got=str(host[~np.isfinite(host)][0]))

@@ -3,10 +3,12 @@ r"""Thresholds of the problems that are not the convex one: closed where a close
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.geometry import Geometry
 from lopsided.core.losses import CrossEntropy
 from lopsided.core.problem import Problem
 from lopsided.solver.stationary import complete_norm, stationary_point
@@ -29,28 +31,30 @@ def local_thresholds(problem: Problem) -> tuple[Array, float, str]:
         share = np.sqrt(clusters.counts * (1 - 1 / problem.num_classes))
         within = share / problem.num_samples
         return within, float(within.max()), ""
-    complete = relu_complete_threshold(problem).upper if problem.features == "relu" and plain else _complete(problem)
+
+    @cache
+    def geometry_at(decay: float) -> Geometry:
+        return stationary_point(problem.replaced(lambda_z=decay), starts=STARTS).geometry
+
+    def nothing(decay: float) -> bool:
+        return geometry_at(decay).rank == 0
+
+    if problem.features == "relu" and plain:
+        complete = relu_complete_threshold(problem).upper
+    else:  # where Z = 0 becomes a local minimum, or later, where it becomes the best stationary point
+        complete = complete_norm(problem)
+        if not nothing((1 + ACCURACY) * complete):
+            complete = _first_true(nothing, complete)
     within = np.full(clusters.num_clusters, np.nan)
     for cluster in np.flatnonzero(clusters.sizes > 1).tolist():
         members = set(clusters.classes[cluster])
 
         def together(decay: float, members: set[int] = members) -> bool:
-            geometry = stationary_point(problem.replaced(lambda_z=decay), starts=STARTS).geometry
-            return geometry.rank == 0 or any(members <= set(group) for group in geometry.merged)
+            return nothing(decay) or any(members <= set(group) for group in geometry_at(decay).merged)
 
         within[cluster] = _first_true(together, complete)
     note = f"bracketed on stationary points, each the best of up to {STARTS + 1}, to {ACCURACY:g} relative"
     return within, complete, note
-
-
-def _complete(problem: Problem) -> float:
-    """Where Z = 0 becomes the best stationary point: where it becomes a local minimum, or later."""
-    local = complete_norm(problem)
-
-    def nothing(decay: float) -> bool:
-        return stationary_point(problem.replaced(lambda_z=decay), starts=STARTS).geometry.rank == 0
-
-    return local if nothing((1 + ACCURACY) * local) else _first_true(nothing, local)
 
 
 def _first_true(holds: Callable[[float], bool], near: float) -> float:
