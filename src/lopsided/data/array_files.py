@@ -96,7 +96,8 @@ class ArrayFile:
     ) -> None:
         self.close()
 
-    def _refuse(self, rule: str, found: object, remedy: str = _REMEDY) -> NoReturn:
+    def refuse(self, rule: str, found: object, remedy: str = "") -> NoReturn:
+        """Say what the file must do, and what was found in it."""
         raise ArgumentError("file", f"must {rule}", got=f"{found} in {self.path.name}", remedy=remedy) from None
 
 
@@ -171,7 +172,7 @@ class _Npz(ArrayFile):
     def _read_headers(self, archive: zipfile.ZipFile) -> None:
         members = archive.infolist()
         if any(member.filename.endswith(".pkl") for member in members):  # what torch.save writes
-            self._refuse(
+            self.refuse(
                 "be .npz or .safetensors",
                 "a pickled PyTorch file, which is not opened, since that runs what it holds,",
                 "write the tensors with safetensors.torch.save_file",
@@ -190,7 +191,7 @@ class _Npz(ArrayFile):
             try:
                 shape, in_columns, dtype = read[np.lib.format.read_magic(stream)](stream)
             except (ValueError, KeyError):
-                self._refuse("hold arrays in NumPy's format", f"{name!r}, which is in none that is read,")
+                self.refuse("hold arrays in NumPy's format", f"{name!r}, which is in none that is read,", _REMEDY)
             # Of arrays with one row or column NumPy says either.
             in_columns = in_columns and sum(side > 1 for side in shape) > 1
             return _Layout(shape, dtype, in_columns, stream.tell())
@@ -198,14 +199,12 @@ class _Npz(ArrayFile):
     def check(self, name: str) -> None:
         layout = self._layouts[name]
         if layout.dtype.hasobject:
-            self._refuse("hold numbers", f"pickled objects, which are not opened, as {name!r}", "store it as numbers")
+            self.refuse("hold numbers", f"pickled objects, which are not opened, as {name!r}", "store it as numbers")
         if layout.in_columns:
             found = f"{name!r} column by column (Fortran order)"
-            self._refuse(
-                "hold its arrays row by row, to be read in parts", found, "store numpy.ascontiguousarray of it"
-            )
+            self.refuse("hold its arrays row by row, to be read in parts", found, "store numpy.ascontiguousarray of it")
         if layout.start + math.prod(layout.shape) * layout.dtype.itemsize != self._members[name].file_size:
-            self._refuse("be whole", f"{name!r} of another size than its header says", "write it again")
+            self.refuse("be whole", f"{name!r} of another size than its header says", "write it again")
 
     def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
         self.check(name)
@@ -229,11 +228,11 @@ class _Npz(ArrayFile):
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            self._refuse(
+            self.refuse(
                 "be whole", f"a truncated or damaged archive ({error or 'it ends too early'})", "write it again"
             )
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by a method that is not known
-            self._refuse("be an archive as NumPy writes it", str(error))
+            self.refuse("be an archive as NumPy writes it", str(error), _REMEDY)
 
 
 #: What safetensors calls the dtypes that are read, with NumPy's kind and name.
@@ -269,7 +268,7 @@ class _Safetensors(ArrayFile):
             with safe_open(path, framework="np"):  # the header and the size of the file are sound
                 pass
         except SafetensorError as error:
-            self._refuse("be whole", f"a truncated or damaged header or body ({error})", "write it again")
+            self.refuse("be whole", f"a truncated or damaged header or body ({error})", "write it again")
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             tensors = json.loads(file.read(length))
@@ -290,6 +289,6 @@ class _Safetensors(ArrayFile):
                 count = min(step, length - first)
                 content = file.read(count * row)
                 if len(content) < count * row:
-                    self._refuse("be whole", "a file that has become shorter", "write it again")
+                    self.refuse("be whole", "a file that has become shorter", "write it again")
                 part = np.frombuffer(content, stored).reshape((count, *shape[1:]) if shape else ())
                 yield (part.astype("<u4") << 16).view(np.float32) if dtype == "bfloat16" else part

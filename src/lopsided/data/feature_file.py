@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,13 +105,13 @@ def open_features(path: str | Path, num_classes: int | None = None) -> FeatureFi
         features, labels = (_header(arrays, name) for name in ("features", "labels"))
         samples, dim = features.shape
         if samples == 0 or dim == 0:
-            _refuse(arrays, "hold at least one sample of at least one feature", f"features of shape {features.shape}")
+            arrays.refuse("hold at least one sample of at least one feature", f"features of shape {features.shape}")
         if labels.shape != (samples,):
-            _refuse(arrays, f"hold one label a sample, {samples} of them", f"labels of shape {labels.shape}")
+            arrays.refuse(f"hold one label a sample, {samples} of them", f"labels of shape {labels.shape}")
         weight = _parameter(arrays, "weight")
         if weight is not None:
             if weight.shape[1] != dim:
-                _refuse(arrays, f"hold a weight of shape (K, d) with d = {dim}, the features' width", weight.shape)
+                arrays.refuse(f"hold a weight of shape (K, d) with d = {dim}, the features' width", weight.shape)
             if num_classes is not None and num_classes != len(weight):
                 raise ArgumentError(
                     "num_classes", f"must be left out or be {len(weight)}, as the weight", got=str(num_classes)
@@ -120,13 +120,13 @@ def open_features(path: str | Path, num_classes: int | None = None) -> FeatureFi
         bias = _parameter(arrays, "bias")
         if bias is not None and (weight is None or len(bias) != len(weight)):
             rule = "hold a bias only beside a weight" if weight is None else f"hold a bias of shape ({len(weight)},)"
-            _refuse(arrays, rule, f"a bias of shape {bias.shape}")
+            arrays.refuse(rule, f"a bias of shape {bias.shape}")
         largest = _check_labels(arrays, _step(dim), num_classes)
         if num_classes is None:
             num_classes = largest + 1
             if num_classes > samples:
                 found = f"a label of {largest} for {samples} samples"
-                _refuse(arrays, "hold a weight, or labels of no more classes than samples", found, "give num_classes")
+                arrays.refuse("hold a weight, or labels of no more classes than samples", found, "give num_classes")
         on_error.pop_all()
     return FeatureFile(arrays.path, samples, dim, num_classes, weight, bias, arrays)
 
@@ -138,15 +138,15 @@ def _step(dim: int) -> int:
 def _header(arrays: ArrayFile, name: str) -> Header:
     if name not in arrays.headers:
         there = ", ".join(arrays.headers) or "nothing"
-        _refuse(arrays, f"hold an array {name!r} of shape {_SHAPES[name]}", there, f"store it under the name {name!r}")
+        arrays.refuse(f"hold an array {name!r} of shape {_SHAPES[name]}", there, f"store it under the name {name!r}")
     header = arrays.headers[name]
     dimensions = _SHAPES[name].count(",") + (not _SHAPES[name].endswith(",)"))
     if len(header.shape) != dimensions:
-        _refuse(arrays, f"hold {name} of shape {_SHAPES[name]}", header.shape)
+        arrays.refuse(f"hold {name} of shape {_SHAPES[name]}", header.shape)
     if header.kind not in (WHOLE if name == "labels" else REAL):
         wanted = "whole numbers" if name == "labels" else "real numbers"
         if header.kind != "O":  # of objects the file itself says more
-            _refuse(arrays, f"hold {name} that are {wanted}", header.dtype)
+            arrays.refuse(f"hold {name} that are {wanted}", header.dtype)
     arrays.check(name)
     return header
 
@@ -158,7 +158,7 @@ def _parameter(arrays: ArrayFile, name: str) -> NDArray[np.float64] | None:
     value = arrays.read(name).astype(np.float64)
     if not np.isfinite(value).all():
         broken = np.argwhere(~np.isfinite(value))[0]
-        _refuse(arrays, f"hold a finite {name}", f"{value[tuple(broken)]} for class {broken[0]}")
+        arrays.refuse(f"hold a finite {name}", f"{value[tuple(broken)]} for class {broken[0]}")
     return value
 
 
@@ -173,7 +173,7 @@ def _check_labels(arrays: ArrayFile, step: int, num_classes: int | None) -> int:
             if outside.any():
                 at = int(np.argmax(outside))
                 end = "K − 1" if num_classes is None else num_classes - 1
-                _refuse(arrays, f"hold labels from 0 to {end}", f"{labels[at]} for sample {first + at}")
+                arrays.refuse(f"hold labels from 0 to {end}", f"{labels[at]} for sample {first + at}")
             first += len(labels)
             largest = max(largest, int(labels.max()))
     return largest
@@ -187,8 +187,4 @@ def _check_finite(arrays: ArrayFile, samples: NDArray[Any], first: int) -> None:
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         found = f"{samples[row, column]} in sample {first + row}"
-        _refuse(arrays, "hold finite features", found, "drop the sample or repair it")
-
-
-def _refuse(arrays: ArrayFile, rule: str, found: object, remedy: str = "") -> NoReturn:
-    raise ArgumentError("file", f"must {rule}", got=f"{found} in {arrays.path.name}", remedy=remedy)
+        arrays.refuse("hold finite features", found, "drop the sample or repair it")

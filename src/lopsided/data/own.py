@@ -100,7 +100,7 @@ def _open(path: Path, mode: str | None, image_size: int | None) -> NDArray[np.fl
             wanted = mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB")
             converted = image.convert(wanted)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ArgumentError("data", f"file {str(path)!r} must be a whole image", remedy=error) from None
+        raise ArgumentError("data", f"file {str(path)!r} must be a whole image", remedy=str(error)) from None
     if image_size is not None:
         converted = converted.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(converted, dtype=np.float32) / np.float32(255)
