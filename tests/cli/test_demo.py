@@ -91,7 +91,7 @@ def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
     ("arguments", "parts"),
     [
         (("--data", "mnist"), ("--data must be one of the known data sets: digits, fashion-mnist", "'mnist'")),
-        (("--counts", "500y5"), ("--counts", "cannot read '500y5'")),
+        (("--counts", "500y5"), ("--counts", "cannot be read; got '500y5'")),
         (("--counts", "170x5,30x5"), ("--counts must be at most the training samples that digits has", "170")),
         (("--counts", "90"), ("--counts must name at least two classes",)),
         (("--counts", "9x11"), ("--counts must name at most the 10 classes of digits", "11")),

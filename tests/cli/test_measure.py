@@ -350,7 +350,7 @@ def test_a_checkpoint_takes_its_state_from_safetensors(call, tmp_path):
         ("their_factory", ("must be MODULE:FACTORY", "'their_factory'")),
         ("no_such_module:f", ("with a module that Python finds", "there is no 'no_such_module'")),
         ("their_factory:none", ("must be MODULE:FACTORY", "the module 'their_factory' has no 'none'")),
-        ("their_factory:constant", ("with a function or a class", "is a int")),
+        ("their_factory:constant", ("with a function or a class", "is of type int")),
         ("their_factory:not_a_model", ("must return (model, data)", "got (str, list)")),
         ("their_factory:bad_labels", ("gives what cannot be measured", "from 0 to 2; got 3 for sample 2")),
     ],

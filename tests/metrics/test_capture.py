@@ -110,7 +110,7 @@ def test_heads_side_by_side_are_for_the_caller_to_choose():
     model, inputs = TwoHeads(), torch.randn(3, 5)
     with FeatureCapture(model, CLASSES) as capture:
         model(inputs)
-        with pytest.raises(ValueError, match=r"^classifier must be named .* got 'first', 'second'; give classifier="):
+        with pytest.raises(ValueError, match=r"^classifier must be named .* got 'first', 'second'; give classifier"):
             capture.take()
     with FeatureCapture(model, CLASSES, classifier="second") as capture:
         model(inputs)

@@ -88,7 +88,7 @@ class TrainerCollapseMonitor(TrainerCallback):
         if loader == "val" and every_n_steps is not None:
             raise ArgumentError(
                 "every_n_steps",
-                "must be left out where `loader` is 'val': see eval_steps of the Trainer",
+                "must be left out where loader='val': see eval_steps of the Trainer",
                 got=str(every_n_steps),
             )
         self.recorder = CollapseRecorder(num_classes, **options)

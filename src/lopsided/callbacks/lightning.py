@@ -97,7 +97,7 @@ class CollapseMonitor(Callback):
         if loader == "val" and every_n_steps is not None:
             raise ArgumentError(
                 "every_n_steps",
-                "must be left out where `loader` is 'val': see the trainer's val_check_interval",
+                "must be left out where loader='val': see the trainer's val_check_interval",
                 got=str(every_n_steps),
             )
         self.recorder = CollapseRecorder(num_classes, **options)

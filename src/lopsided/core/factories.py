@@ -67,6 +67,6 @@ def load_factory(text: str, argument: str) -> Callable[..., Any]:
             raise ArgumentError(argument, "must be MODULE:FACTORY", remedy=reason)
         found = getattr(found, attribute)
     if not callable(found):
-        reason = f"{text!r} is a {type(found).__name__}"
+        reason = f"{text!r} is of type {type(found).__name__}"
         raise ArgumentError(argument, "must be MODULE:FACTORY with a function or a class", remedy=reason)
     return found  # type: ignore[no-any-return]

@@ -143,7 +143,7 @@ class Geometry:
         weight = self._resolved[1]
         if weight is None:
             raise ArgumentError(
-                "classifier", "is unknown: this Geometry was built from features alone", remedy="pass `classifier`"
+                "classifier", "is unknown: this Geometry was built from features alone", remedy="pass classifier="
             )
         return weight
 

@@ -141,7 +141,7 @@ class FeatureCapture:
                     "call",
                     "must say which call counts where the classifier runs several times a pass",
                     remedy=(
-                        f"{name!r} ran {calls} times; give `call`, 0 for the first to {calls - 1}, or -1 for the last"
+                        f"{name!r} ran {calls} times; give call=0 for the first to call={calls - 1}, or -1 for the last"
                     ),
                 )
             if module not in self._inputs:
@@ -160,7 +160,7 @@ class FeatureCapture:
                 "features",
                 "must have shape (B, d), one row a sample",
                 got=str(left),
-                remedy=("give `reduce`, a function that makes rows of them, such as lambda h: h[:, 0] for the first"),
+                remedy=("give reduce=, a function that makes rows of them, such as lambda h: h[:, 0] for the first"),
             )
         return features
 

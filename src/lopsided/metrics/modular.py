@@ -158,7 +158,7 @@ class NC1(_SingleValue):
             raise ArgumentError("convention", f"must be one of {', '.join(CONVENTIONS)}", convention)
         if convention != "trace_ratio" and not self._shape[2]:
             raise ArgumentError(
-                "scatter", "must be kept to invert Σ_B", got="False", remedy="or choose `convention` 'trace_ratio'"
+                "scatter", "must be kept to invert Σ_B", got="False", remedy="or choose convention='trace_ratio'"
             )
         self.convention, self.corrected = convention, corrected
 

@@ -188,7 +188,7 @@ class Moments:
                 raise ArgumentError(name, "must be a whole number of at least 1", value)
         if device is not None and torch.device(device).type == "mps":
             raise ArgumentError(
-                "device", "must know float64, which 'mps' does not", got="'mps'", remedy="give `device` 'cpu'"
+                "device", "must know float64, which 'mps' does not", got="'mps'", remedy="give device='cpu'"
             )
         self._state = empty_moments(int(num_classes), int(dim), scatter=scatter, device=device)
 

@@ -63,7 +63,7 @@ def relu_optimum(problem: Problem) -> Geometry:
             "problem",
             "must have `bias=False`, for which a closed form is known",
             got=f"lambda_b={problem.lambda_b:g}",
-            remedy="use solve() of a model with `features` 'relu'",
+            remedy="use solve() of a model with features='relu'",
         )
     classes, counts = problem.num_classes, problem.counts.astype(np.float64)
     argument = np.sqrt(classes * (classes - 1) * counts) / (problem.num_samples * problem.lambda_z) - (classes - 1)

@@ -168,9 +168,7 @@ def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int
     elif head == "predicted":
         if model is None or model.num_classes != old.out_features:
             found = "none" if model is None else f"one of {model.num_classes} classes"
-            raise ArgumentError(
-                "model", f"must be of {old.out_features} classes for a `head` that is predicted", got=str(found)
-            )
+            raise ArgumentError("model", f"must be of {old.out_features} classes for head='predicted'", got=str(found))
         try:
             network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
         except ValueError as error:
