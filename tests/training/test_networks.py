@@ -61,7 +61,7 @@ def test_free_features_are_looked_up_by_sample():
         ({"name": "own:net", "dim": 12}, "network 'own:net' decides by itself on dim"),
         ({"name": "no.such:net"}, "network must be MODULE:FACTORY .* there is no 'no'"),
         ({"name": "math:net"}, "the module 'math' has no 'net'"),
-        ({"name": "math:pi"}, "a function or a class; 'math:pi' is a float"),
+        ({"name": "math:pi"}, "a function or a class; 'math:pi' is of type float"),
         ({"name": "operator:ne"}, "must give a torch.nn.Module; got bool"),
         ({"initialisation": "lucky"}, f"initialisation must be one of {', '.join(INITIALISATIONS)}; got 'lucky'"),
         ({"dim": 9}, "dim must be at least the number of classes, 10, .*; got 9"),
