@@ -72,6 +72,12 @@ def loss(request):
     return LOSSES[request.param]
 
 
+#: What batches do is the same code for all losses; each kind of loss, each reduction, every setting.
+of_each_kind = pytest.mark.parametrize(
+    "loss", [LOSSES[name] for name in ("plain", "all", "ldt", "squared-weighted", "focal-weighted")], ids=str
+)
+
+
 @pytest.fixture
 def logits():
     return np.random.default_rng(3).normal(scale=2.0, size=(N, 4))
@@ -82,6 +88,7 @@ def test_all_samples_give_the_data_term(loss, logits):
     assert value == pytest.approx(naive_data_term(loss, logits), rel=1e-12)
 
 
+@of_each_kind
 @pytest.mark.parametrize("size", [1, 19 // 3])
 def test_equal_batches_average_to_the_data_term(loss, logits, size):
     """Every window of a circular order holds each sample equally often: the mean over windows is the expectation."""
@@ -104,6 +111,7 @@ def test_it_is_the_data_term_of_the_certified_optimum(loss):
     assert value + penalty == pytest.approx(solution.objective, rel=1e-12)
 
 
+@of_each_kind
 @pytest.mark.parametrize("shown", [[7, 7, 7, 7], [1, 2, 3, 4]])
 def test_batches_of_other_counts_average_to_the_same(loss, logits, shown):
     """Each class in its own share of a batch, with the mean of its samples' losses."""
@@ -115,6 +123,7 @@ def test_batches_of_other_counts_average_to_the_same(loss, logits, shown):
     assert found.item() == pytest.approx(term(x, labels).item(), rel=1e-12)
 
 
+@of_each_kind
 def test_slopes_agree_with_differences(loss, logits):
     labels = torch.from_numpy(LABELS)
     assert torch.autograd.gradcheck(
@@ -141,10 +150,6 @@ def test_without_options_it_is_pytorchs(logits):
     x, labels = torch.from_numpy(logits), torch.from_numpy(LABELS)
     plain = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2, 2, 5]).double(), label_smoothing=0.0)
     assert loss_module(LOSSES["weighted-mean"], COUNTS)(x, labels).item() == pytest.approx(plain(x, labels).item())
-
-
-def test_the_modules_hold_no_state_of_a_checkpoint(loss):
-    assert loss_module(loss, COUNTS).state_dict() == {}
 
 
 @pytest.mark.parametrize(

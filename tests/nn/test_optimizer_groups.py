@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from lopsided.nn import DecayWarning, classifier_penalty, decay_groups, optimizer_decays, simplex_etf_head
+from nn.resting import rest, samples, step_from_rest
 
 
 def network(bias=True):
@@ -63,23 +64,21 @@ def test_adamw_has_no_such_decay_and_a_penalty_beside_it_has():
 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_descent_rests_where_the_penalties_do(decoupled):
-    """At rest the gradient of the loss is −λ_w W and −λ_b b, from the groups or, under AdamW, from the penalty."""
-    torch.manual_seed(0)
+    """There a step moves nothing: the groups decay as the penalties do, or, under AdamW, the penalty itself is used."""
     head = nn.Linear(5, 3).double()
-    features, labels = torch.randn(60, 5).double(), torch.arange(60) % 3
+    features, labels = samples()
+    rest(head, features, labels, lambda_w=0.05, lambda_b=0.02)
+
+    def loss():
+        value = functional.cross_entropy(head(features), labels)
+        return value + classifier_penalty(head.weight, head.bias, 0.05, 0.02) if decoupled else value
+
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
     groups = decay_groups(head, 0.0 if decoupled else 0.05, 0.0 if decoupled else 0.02)
-    optimizer = (torch.optim.AdamW if decoupled else torch.optim.Adam)(groups, lr=0.01)
-    for _ in range(1500):
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(head(features), labels)
-        if decoupled:
-            loss = loss + classifier_penalty(head.weight, head.bias, 0.05, 0.02)
-        loss.backward()
-        optimizer.step()
-    optimizer.zero_grad()
-    functional.cross_entropy(head(features), labels).backward()
-    torch.testing.assert_close(head.weight.grad, -0.05 * head.weight.detach(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(head.bias.grad, -0.02 * head.bias.detach(), atol=1e-6, rtol=0)
+    assert step_from_rest(kind(groups, lr=0.1, eps=1.0), head, loss) < 1e-9  # of this ε, steps are as long as gradients
+    for other in (decay_groups(head, 0.04, 0.02), decay_groups(head, 0.05, 0.03)):
+        rest(head, features, labels, lambda_w=0.05, lambda_b=0.02)
+        assert step_from_rest(torch.optim.Adam(other, lr=0.1, eps=1.0), head, loss) > 1e-5
 
 
 def test_every_trainable_parameter_is_in_one_group():

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import runpy
 import socket
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +18,8 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from lopsided.advice import target_counts
 from lopsided.core.count_sources import ClassCounts
 from lopsided.nn import ClassSampler
-
-SCRIPT = Path(__file__).with_name("two_samplers.py")
+from nn.two_samplers import EPOCHS, LABELS, TARGETS, Listener, loader, main
+from processes import run_two_workers
 
 
 @st.composite
@@ -156,16 +151,11 @@ def test_a_loader_shows_the_counts():
     assert torch.cat([batch for (batch,) in loader]).bincount().tolist() == [5, 7]
 
 
-@pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(SCRIPT))
-
-
-def expected(script, replicas, rank):
+def expected(replicas, rank):
     """The parts of a rank, epoch by epoch."""
-    sampler = ClassSampler(script["LABELS"], script["TARGETS"], seed=5, num_replicas=replicas, rank=rank)
+    sampler = ClassSampler(LABELS, TARGETS, seed=5, num_replicas=replicas, rank=rank)
     parts = []
-    for epoch in range(script["EPOCHS"]):
+    for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
         parts.append(list(sampler))
     return parts
@@ -174,45 +164,27 @@ def expected(script, replicas, rank):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*number of training batches")
-def test_lightning_keeps_the_sampler_and_tells_it_the_epoch(script):
-    listener = script["Listener"]()
+def test_lightning_keeps_the_sampler_and_tells_it_the_epoch():
+    listener = Listener()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    Trainer(accelerator="cpu", max_epochs=script["EPOCHS"], enable_model_summary=False, **quiet).fit(
-        listener, script["loader"]()
-    )
+    Trainer(accelerator="cpu", max_epochs=EPOCHS, enable_model_summary=False, **quiet).fit(listener, loader())
     assert listener.kind == "ClassSampler"
-    assert listener.seen == expected(script, 1, 0)
-    assert len(set(map(tuple, listener.seen))) == script["EPOCHS"]
+    assert listener.seen == expected(1, 0)
+    assert len(set(map(tuple, listener.seen))) == EPOCHS
 
 
-def test_two_processes_share_an_epoch(script, tmp_path):
+def test_two_processes_share_an_epoch(tmp_path):
     """Plain process groups and Lightning's: the sampler was made before either."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    place = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(tmp_path / "store"), str(tmp_path / f"{rank}.json")],
-            env={**os.environ, **{name: str(value) for name, value in place.items()}, "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        try:
-            _, errors = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        assert process.returncode == 0, errors
-    answers = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+        port = str(found.getsockname()[1])
+    results = [tmp_path / f"{rank}.json" for rank in range(2)]
+    run_two_workers(main, [(rank, port, tmp_path / "store", result) for rank, result in enumerate(results)])
+    answers = [json.loads(result.read_text()) for result in results]
     for rank, answer in enumerate(answers):
         assert answer["kind"] == "ClassSampler"
         assert answer["rank"] == rank
-        assert answer["plain"] == answer["lightning"] == expected(script, 2, rank)
-    total = sum(script["TARGETS"].values())
-    for epoch in range(script["EPOCHS"]):
-        shown = [answers[place % 2]["plain"][epoch][place // 2] for place in range(total)]
-        assert Counter(script["LABELS"][index] for index in shown) == script["TARGETS"]
+        assert answer["plain"] == answer["lightning"] == expected(2, rank)
+    for epoch in range(EPOCHS):
+        shown = [answers[place % 2]["plain"][epoch][place // 2] for place in range(sum(TARGETS.values()))]
+        assert Counter(LABELS[index] for index in shown) == TARGETS

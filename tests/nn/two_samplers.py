@@ -1,12 +1,9 @@
-"""One of the processes that share a sampler; started by the tests, not a test itself.
-
-python two_samplers.py RANK STORE RESULT.json
-"""
+"""One of two processes that share a sampler; run in a process of its own by the tests, not a test itself."""
 
 import json
 import os
-import sys
 import warnings
+from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -44,7 +41,12 @@ class Listener(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def main(rank: int, store: str, result: str) -> None:
+def main(rank: int, port: str, store: Path, result: Path) -> None:
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r".*does not have many workers")
+    warnings.filterwarnings("ignore", message=r".*number of training batches")
+    os.environ.update(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port, LOCAL_RANK=str(rank))
     answers: dict[str, object] = {}
     samples = loader()  # before there is a process group
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -68,14 +70,4 @@ def main(rank: int, store: str, result: str) -> None:
     )
     trainer.fit(listener, loader())
     answers |= {"lightning": listener.seen, "kind": listener.kind, "rank": trainer.global_rank}
-    with open(result, "w") as file:
-        json.dump(answers, file)
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=r".*does not have many workers")
-    warnings.filterwarnings("ignore", message=r".*number of training batches")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    main(int(sys.argv[1]), *sys.argv[2:])
+    result.write_text(json.dumps(answers))
