@@ -58,14 +58,8 @@ def classifier_candidates(
         if not found:
             layers = [f"{name!r} ({m.out_features})" for name, m in modules.items() if isinstance(m, nn.Linear)]
             remedy = "name one" if num_classes is None else "name one, or mend num_classes"
-            raise ArgumentError(
-                "classifier",
-                f"must be a {outputs}",
-                remedy=(
-                    f"the model has none; its last linear layers are {', '.join(layers[-4:]) or 'none at all'};"
-                    f" {remedy}"
-                ),
-            )
+            last = f"the model has none; its last linear layers are {', '.join(layers[-4:]) or 'none at all'}"
+            raise ArgumentError("classifier", f"must be a {outputs}", remedy=f"{last}; {remedy}")
         return found
     for name, module in modules.items():
         if module is classifier or name == classifier:
@@ -83,7 +77,7 @@ def classifier_candidates(
     raise ArgumentError(
         "classifier",
         "must be a module of the model or its name",
-        got=str(given),
+        got=given,
         remedy=f"its last linear layers are {', '.join(map(repr, linear[-4:])) or 'none at all'}",
     )
 

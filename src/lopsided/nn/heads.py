@@ -48,11 +48,8 @@ class FixedHead(nn.Linear):
         nn.Module.__init__(self)  # Linear's own would make the weight a parameter
         given = weight if isinstance(weight, Tensor) else torch.as_tensor(np.asarray(weight, dtype=np.float32))
         if given.ndim != 2 or not given.is_floating_point() or not bool(given.isfinite().all()):
-            raise ArgumentError(
-                "weight",
-                "must be a finite (K, d) matrix of floating type",
-                got=f"{given.dtype} of {tuple(given.shape)}",
-            )
+            found = f"{given.dtype} of {tuple(given.shape)}"
+            raise ArgumentError("weight", "must be a finite (K, d) matrix of floating type", got=found)
         self.out_features, self.in_features = given.shape
         self.register_buffer("weight", given.detach().clone())
         self.register_parameter("bias", nn.Parameter(given.new_zeros(self.out_features)) if bias else None)
@@ -141,17 +138,13 @@ def predicted_head(problem: UFM | Solution, dim: int, *, seed: int = 0, bias: bo
     """
     solution = problem if isinstance(problem, Solution) else problem.solve()
     if solution.problem.features != "any":
-        raise ArgumentError(
-            "problem",
-            "must have features of any sign for predicted_head(), which turns them",
-            got=str(solution.problem),
-        )
+        rule = "must have features of any sign for predicted_head(), which turns them"
+        raise ArgumentError("problem", rule, got=str(solution.problem))
     left, values, _ = np.linalg.svd(solution.geometry.classifier, full_matrices=False)
     rank = int(np.sum(values > 1e-9 * max(float(values[0]), 1e-300)))
     if rank == 0:
-        raise ArgumentError(
-            "problem", "must keep some classes apart", remedy=f"all have merged in {solution.problem}; lower the decay"
-        )
+        remedy = f"all have merged in {solution.problem}; lower the decay"
+        raise ArgumentError("problem", "must keep some classes apart", remedy=remedy)
     if not isinstance(dim, int) or isinstance(dim, bool) or dim < rank:
         raise ArgumentError(
             "dim",

@@ -124,38 +124,29 @@ def optimizer_decays(
         check_number(name, value, least=0)
     check_choice("loss_reduction", loss_reduction, ("mean", "sum"))
     if loss_reduction == "sum" and (batch_size is None or batch_size < 1):
-        raise ArgumentError(
-            "batch_size",
-            "must be given where the loss is a sum over the batch, whose size divides the decay",
-            batch_size,
-        )
+        raise ArgumentError("batch_size", "must be given where the loss is a sum, whose decay it divides", batch_size)
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
     groups = [(each, group) for each in optimizers for group in each.param_groups]
     weight_groups = _holding(groups, head.weight)
-    bias_groups = () if head.bias is None else _holding(groups, head.bias)
+    bias_groups = _holding(groups, head.bias)
     if not weight_groups:
-        raise ArgumentError(
-            "head", "must have its weight in a parameter group of the optimizer", got="a head with none"
-        )
+        raise ArgumentError("head", "must have its weight in a parameter group of the optimizer", got="one without")
     of_head = {id(parameter) for parameter in head.parameters()}
     backbone_groups = tuple(
-        index
-        for index, (_, group) in enumerate(groups)
-        if any(id(parameter) not in of_head for parameter in group["params"])
+        index for index, (_, group) in enumerate(groups) if any(id(held) not in of_head for held in group["params"])
     )
     factor = 1.0 if halved else 2.0
     divisor = 1 if loss_reduction == "mean" else batch_size or 1
-    weight = _felt([groups[index] for index in weight_groups], head.weight, factor * explicit_penalty)
-    bias = None
+    lambda_w, spread = _felt([groups[index] for index in weight_groups], head.weight, factor * explicit_penalty)
+    lambda_b = None
     if head.bias is not None:
-        bias = _felt([groups[index] for index in bias_groups], head.bias, factor * explicit_bias_penalty)
+        lambda_b, _ = _felt([groups[index] for index in bias_groups], head.bias, factor * explicit_bias_penalty)
 
     notes = list(_about_weight(groups, weight_groups, explicit_penalty))
-    decays_bias = any(groups[index][1].get("weight_decay", 0) > 0 for index in bias_groups)
-    if decays_bias:
-        penalised = ", and penalised by the loss as well: twice" if explicit_bias_penalty > 0 else ""
+    if _decay_of(groups, bias_groups) > 0:
+        twice = ", and penalised by the loss as well: twice" if explicit_bias_penalty > 0 else ""
         notes.append(
-            f"the optimiser decays the bias of the classifier{penalised}; that moves the optimum of imbalanced classes;"
+            f"the optimiser decays the bias of the classifier{twice}; that moves the optimum of imbalanced classes;"
             " put it into a group with weight_decay=0 to leave it free, or count with its lambda_b"
         )
     if loss_reduction == "sum":
@@ -166,21 +157,21 @@ def optimizer_decays(
             "the decay is decoupled from the gradient, so it is no penalty λ/2 ‖W‖²: "
             + (
                 "nothing is known of its size before the first step"
-                if weight.value is None
+                if lambda_w is None
                 else "lambda_w is what it amounts to at present, a mean over entries that differ"
             )
         )
     for note in notes:
         warnings.warn(note, DecayWarning, stacklevel=2)
     return OptimizerDecays(
-        lambda_w=None if weight.value is None else weight.value / divisor,
-        lambda_b=None if bias is None or bias.value is None else bias.value / divisor,
+        lambda_w=None if lambda_w is None else lambda_w / divisor,
+        lambda_b=None if lambda_b is None else lambda_b / divisor,
         kind="decoupled" if decoupled else "l2",
         weight_groups=weight_groups,
         bias_groups=bias_groups,
         backbone_groups=backbone_groups,
-        backbone_decays=tuple(float(groups[index][1].get("weight_decay", 0.0)) for index in backbone_groups),
-        spread=None if weight.spread is None else (weight.spread[0] / divisor, weight.spread[1] / divisor),
+        backbone_decays=tuple(_decay_of(groups, [index]) for index in backbone_groups),
+        spread=None if spread is None else (spread[0] / divisor, spread[1] / divisor),
         warnings=tuple(notes),
         assumptions=(
             "weight_decay=w is the penalty w/2 times the square, as PyTorch's optimisers have it",
@@ -191,24 +182,16 @@ def optimizer_decays(
     )
 
 
-@dataclass(frozen=True)
-class _Felt:
-    """The decay that a parameter feels; None where it is not known."""
-
-    value: float | None
-    spread: tuple[float, float] | None = None
-
-
 _Groups = list[tuple[Optimizer, dict[str, Any]]]
 
 
-def _holding(groups: _Groups, parameter: Tensor) -> tuple[int, ...]:
+def _holding(groups: _Groups, parameter: Tensor | None) -> tuple[int, ...]:
     """The index of every group that holds a parameter, as often as it does."""
     return tuple(index for index, (_, group) in enumerate(groups) for held in group["params"] if held is parameter)
 
 
 def _decay_of(groups: _Groups, indices: Iterable[int]) -> float:
-    return sum(float(groups[index][1].get("weight_decay", 0.0)) for index in indices)
+    return sum((float(groups[index][1].get("weight_decay", 0.0)) for index in indices), 0.0)
 
 
 def _is_decoupled(optimizer: Optimizer, group: dict[str, Any]) -> bool:
@@ -230,8 +213,8 @@ def _about_weight(groups: _Groups, indices: tuple[int, ...], penalty: float) -> 
 
 
 @torch.no_grad()
-def _felt(groups: _Groups, parameter: Tensor, penalty: float) -> _Felt:
-    """Sum over the groups that hold the parameter, and the loss's own penalty."""
+def _felt(groups: _Groups, parameter: Tensor, penalty: float) -> tuple[float | None, tuple[float, float] | None]:
+    """The decay that a parameter feels from its groups and the loss's penalty, and its spread, where known."""
     coupled = penalty
     shrunk: Tensor | None = None
     for optimizer, group in groups:
@@ -241,16 +224,16 @@ def _felt(groups: _Groups, parameter: Tensor, penalty: float) -> _Felt:
             continue
         state = optimizer.state.get(parameter, {})
         if "exp_avg_sq" not in state:
-            return _Felt(None)
+            return None, None
         mean_square = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
         unbiased = mean_square.double() / (1 - group["betas"][1] ** float(state["step"]))
         own = decay * (unbiased.sqrt() + group["eps"])
         shrunk = own if shrunk is None else shrunk + own
     if shrunk is None:
-        return _Felt(coupled)
+        return coupled, None
     # The penalty of one size for all entries that has the same sum of λ_ij w_ij², the classifier's pull inwards.
     squares = parameter.double().square()
     if float(squares.sum()) == 0:
         squares = torch.ones_like(squares)
     mean = float((shrunk * squares).sum() / squares.sum())
-    return _Felt(coupled + mean, (coupled + float(shrunk.min()), coupled + float(shrunk.max())))
+    return coupled + mean, (coupled + float(shrunk.min()), coupled + float(shrunk.max()))

@@ -60,8 +60,7 @@ def decay_groups(
     Examples
     --------
     >>> import torch
-    >>> from lopsided.nn import optimizer_decays
-    >>> from lopsided.nn import decay_groups
+    >>> from lopsided.nn import decay_groups, optimizer_decays
     >>> model = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
     >>> groups = decay_groups(model, lambda_w=5e-4, body_decay=1e-4, num_classes=3)
     >>> {group["name"]: (len(group["params"]), group["weight_decay"]) for group in groups}
@@ -82,11 +81,8 @@ def decay_groups(
             own.append(parameter)
             groups.append({"name": f"classifier {part}", "params": [parameter], "weight_decay": float(decay)})
         elif decay > 0:
-            raise ArgumentError(
-                argument,
-                f"must be 0 where the classifier has no trainable {part} to decay, as {layer!r} has none",
-                decay,
-            )
+            rule = f"must be 0 where the classifier has no trainable {part} to decay, as {layer!r} has none"
+            raise ArgumentError(argument, rule, decay)
     of_head = {id(parameter) for parameter in own}
     body = [parameter for parameter in owners if parameter.requires_grad and id(parameter) not in of_head]
     groups += [
@@ -112,7 +108,7 @@ def _only_classifier(
         raise ArgumentError(
             "classifier",
             f"must be named where the model has several linear layers{outputs}, of which any may be the last to run",
-            got=str(layers),
+            got=layers,
             remedy=f"give {remedy}",
         )
     return next(iter(found.items()))
@@ -125,11 +121,8 @@ def _owners(model: nn.Module) -> dict[Parameter, list[str]]:
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             owners.setdefault(parameter, []).append(f"{prefix}.{name}" if prefix else name)
             if isinstance(parameter, UninitializedParameter):
-                raise ArgumentError(
-                    "model",
-                    "must have run once, so that lazy layers have shapes",
-                    remedy=f"{owners[parameter][0]!r} has none",
-                )
+                lazy = f"{owners[parameter][0]!r} has none"
+                raise ArgumentError("model", "must have run once, so that lazy layers have shapes", remedy=lazy)
     return owners
 
 

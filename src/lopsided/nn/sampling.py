@@ -17,7 +17,7 @@ from torch.utils.data import DistributedSampler
 from lopsided.advice.resampling import target_counts
 from lopsided.core.arguments import ArgumentError, check_whole
 from lopsided.core.count_sources import ClassCounts, read_counts
-from lopsided.core.counts import format_counts, is_tensor
+from lopsided.core.counts import as_array, format_counts
 
 #: Factor by which seeds are set apart, so that no epoch of one is an epoch of the next.
 _EPOCHS = 1_000_003
@@ -158,11 +158,8 @@ def place_among_processes() -> tuple[int, int]:
 
 def _check_place(num_replicas: int | None, rank: int | None) -> None:
     if (num_replicas is None) != (rank is None):
-        raise ArgumentError(
-            "rank",
-            "must be given together with `num_replicas`, or neither",
-            got=f"{rank!r} and num_replicas {num_replicas!r}",
-        )
+        given = f"{rank!r} and num_replicas {num_replicas!r}"
+        raise ArgumentError("rank", "must be given together with num_replicas, or neither", got=given)
     if num_replicas is None:
         return
     check_whole("num_replicas", num_replicas)
@@ -174,35 +171,29 @@ def _read_labels(
     labels: ArrayLike | Tensor | Sequence[str], expected: ClassCounts | None
 ) -> tuple[NDArray[np.int64], ClassCounts]:
     """The class number of each sample, and the counts, held against those expected."""
-    values = labels.detach().cpu().numpy() if is_tensor(labels) else np.asarray(labels)
+    values = np.asarray(as_array(labels))
     if values.ndim != 1 or len(values) == 0:
         raise ArgumentError("labels", "must be one list, one a sample", got=f"an array of shape {values.shape}")
     names = None if expected is None else expected.names
     if values.dtype.kind in "iub":
         classes = values.astype(np.int64)
         if classes.min() < 0:
-            raise ArgumentError("labels", "must be whole numbers from 0", got=str(classes.min()))
+            raise ArgumentError("labels", "must be whole numbers from 0", int(classes.min()))
     elif all(isinstance(value, str) for value in values.tolist()):
         names = tuple(np.unique(values).tolist()) if names is None else names
-        lookup = {name: index for index, name in enumerate(names)}
-        unknown = sorted(set(values.tolist()) - set(lookup))
+        unknown = sorted(set(values.tolist()) - set(names))
         if unknown:
             raise ArgumentError("labels", f"must be among the classes of counts, {', '.join(names[:6])}", unknown[0])
-        classes = np.array([lookup[value] for value in values.tolist()], dtype=np.int64)
+        classes = np.array([*map({name: index for index, name in enumerate(names)}.get, values.tolist())], np.int64)
     else:
         raise ArgumentError("labels", "must be whole numbers or names, one a sample", got=str(values.dtype))
     present = np.bincount(classes, minlength=0 if names is None else len(names))
     if expected is not None and present.tolist() != expected.counts.tolist():
-        raise ArgumentError(
-            "labels", f"must have the counts given, {format_counts(expected.counts)}", got=str(format_counts(present))
-        )
+        rule = f"must have the counts given, {format_counts(expected.counts)}"
+        raise ArgumentError("labels", rule, got=format_counts(present))
     if len(present) < 2:
         raise ArgumentError("labels", "must be of at least two classes", got="one")
     if not present.all():
-        raise ArgumentError(
-            "labels",
-            f"must hold every class from 0 to {len(present) - 1}",
-            got=f"none of class {present.argmin()}",
-            remedy="number the classes anew without it",
-        )
+        rule, absent = f"must hold every class from 0 to {len(present) - 1}", f"none of class {present.argmin()}"
+        raise ArgumentError("labels", rule, got=absent, remedy="number the classes anew without it")
     return classes, ClassCounts(present.astype(np.int64), names, "labels")
