@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from callbacks.digits import CLASSES, DIM
+from callbacks.two_trainers import main
 from lopsided.metrics import Moments, measure
-
-SCRIPT = Path(__file__).with_name("two_trainers.py")
+from processes import run_two_workers
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +20,7 @@ def answers(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     paths = [folder / f"{rank}.pt" for rank in range(2)]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), port, str(path)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"},
-        )
-        for rank, path in enumerate(paths)
-    ]
-    for worker in workers:
-        try:
-            _, errors = worker.communicate(timeout=120)
-        finally:
-            worker.kill()
-        assert worker.returncode == 0, errors
+    run_two_workers(main, [(rank, port, path) for rank, path in enumerate(paths)])
     return [torch.load(path, weights_only=True) for path in paths]
 
 

@@ -1,11 +1,8 @@
-"""One of two workers of Lightning's DDP; started as a process by the tests, not a test itself.
-
-python two_trainers.py RANK PORT RESULT.pt
-"""
+"""One of two workers of Lightning's DDP; run in a process of its own by the tests, not a test itself."""
 
 import os
-import sys
 import warnings
+from pathlib import Path
 
 import torch
 
@@ -13,7 +10,11 @@ from callbacks.digits import CLASSES, Classifier, loader, trainer
 from lopsided.callbacks import CollapseMonitor
 
 
-def main(rank: int, port: str, result: str) -> None:
+def main(rank: int, port: str, result: Path) -> None:
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0", RANK=str(rank)
     )
@@ -34,10 +35,3 @@ def main(rank: int, port: str, result: str) -> None:
     )
     torch.distributed.destroy_process_group()
 
-
-if __name__ == "__main__":
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
-    main(int(sys.argv[1]), *sys.argv[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import matplotlib as mpl
 import numpy as np
@@ -20,19 +21,14 @@ from lopsided.metrics import (
     NC2,
     NC3,
     NC4,
-    ClassVariability,
-    MeanLogitRank,
-    MeanLogits,
     MinoritySpread,
     NeuralCollapse,
     cdnv,
-    cdnv_per_class,
     measure,
     minority_spread,
     nc1,
     nc1_rank_aware,
     nc1_trace_ratio,
-    nc1_trace_ratio_per_class,
     nc1_unweighted,
     nc1_weighted,
     nc2_etf,
@@ -42,6 +38,7 @@ from lopsided.metrics import (
     nc3_etf,
     nc3_predicted,
     nc4,
+    present,
 )
 from metrics.fed_metrics import CLASSES, COUNTS, DIM, THEORY, assert_alike, expected, fed, gather, samples
 
@@ -72,7 +69,6 @@ SINGLE = {
     "nc4": (lambda head: NC4(CLASSES, DIM, head), lambda m, g: nc4(g)),
     "spread": (lambda head: MinoritySpread(CLASSES, DIM), lambda m, g: minority_spread(g)),
     "spread of": (lambda head: MinoritySpread(CLASSES, DIM, minority=[2, 3]), lambda m, g: minority_spread(g, [2, 3])),
-    "rank": (lambda head: MeanLogitRank(CLASSES, DIM, head), lambda m, g: g.rank),
 }
 
 
@@ -87,40 +83,6 @@ def test_single_values_are_the_functions(name, head):
     assert float(value) == pytest.approx(function(moments, moments.geometry(head.weight, head.bias)), rel=1e-12)
 
 
-SEVERAL = {
-    "nc1 of each class": (lambda head: ClassVariability(CLASSES, DIM), lambda m, g: nc1_trace_ratio_per_class(m)),
-    "cdnv of each class": (
-        lambda head: ClassVariability(CLASSES, DIM, convention="cdnv", corrected=True),
-        lambda m, g: cdnv_per_class(m, corrected=True),
-    ),
-    "mean logits": (lambda head: MeanLogits(CLASSES, DIM, head), lambda m, g: g.mean_logits),
-}
-
-
-@pytest.mark.parametrize("name", SEVERAL)
-def test_values_of_each_class_are_the_functions(name, head):
-    make, function = SEVERAL[name]
-    features, labels = samples()
-    moments = gather(features, labels)
-    wanted = function(moments, moments.geometry(head.weight, head.bias))
-    with_others = MetricCollection({"value": make(head), "nc1": NC1(CLASSES, DIM)})
-    for metric in (fed(make(head), features, labels), fed(with_others, features, labels)):
-        values = metric.compute()
-        values = values["value"] if isinstance(values, dict) else values
-        assert values.dtype == torch.float64
-        np.testing.assert_allclose(values.numpy(), wanted, rtol=1e-12)
-
-
-def test_values_of_each_class_are_drawn_and_refused(head):
-    metric = fed(ClassVariability(CLASSES, DIM), *samples())
-    figure, _ = metric.plot()
-    plt.close(figure)
-    with pytest.raises(ValueError, match=r"^convention must be one of trace_ratio, cdnv"):
-        ClassVariability(CLASSES, DIM, convention="paper")
-    with pytest.raises(ValueError, match=r"^classifier must be given"):
-        fed(MeanLogits(CLASSES, DIM), *samples()).compute()
-
-
 def test_all_at_once_is_measure(head):
     features, labels = samples()
     metric = fed(NeuralCollapse(CLASSES, DIM, head, predicted=THEORY), features, labels)
@@ -128,6 +90,28 @@ def test_all_at_once_is_measure(head):
     without = fed(NeuralCollapse(CLASSES, DIM, scatter=False), features, labels).compute()
     assert "nc1_trace_ratio" in without
     assert not {"nc1", "nc3_etf"} & set(without)
+
+
+def test_what_measures_have_in_common_is_computed_once(head, monkeypatch):
+    """One view of the classes, and one decomposition for each Σ_B, for the mean logits and for the prediction."""
+    calls = Counter()
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    features, labels = samples()
+    metric = fed(NeuralCollapse(CLASSES, DIM, head, predicted=THEORY), features, labels)
+    for library in (np.linalg, torch.linalg):
+        for name in ("svd", "eigh", "eig", "qr", "pinv", "inv"):
+            monkeypatch.setattr(library, name, counted(name, getattr(library, name)))
+    monkeypatch.setattr(present.PresentClasses, "__init__", counted("view", present.PresentClasses.__init__))
+    monkeypatch.setattr(present, "cdist", counted("distances", present.cdist))
+    metric.compute()
+    assert calls == {"view": 1, "svd": 3 + 1 + 1, "distances": 1}
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.booleans())
@@ -237,10 +221,10 @@ def test_the_classifier_is_read_when_asked_and_stays_the_callers(head):
     [
         (lambda: NC1(0, 2), "num_classes must be a whole number of at least 1; got 0"),
         (lambda: NC1(2, 2.5), "dim must be a whole number"),
-        (lambda: NC1(2, 2, convention="mine"), "convention must be one of paper, unweighted, .*; got 'mine'"),
+        (lambda: NC1(2, 2, convention="mine"), "convention must be 'paper', 'unweighted', .*; got 'mine'"),
         (lambda: NC1(2, 2, scatter=False), "scatter must be kept to invert Σ_B"),
         (lambda: NC2(2, 2, of="bias"), "of must be 'means' or 'classifier'; got 'bias'"),
-        (lambda: NC3(2, 2, predicted=THEORY), "predicted must have the classes that are measured, 2; got 5"),
+        (lambda: NC3(2, 2, predicted=THEORY), "predicted must have as many classes as are measured, 2; got 5"),
         (lambda: NC4(2, 3, nn.Linear(3, 4)), r"classifier must have a weight of shape .* \(2, 3\) here; got \(4, 3\)"),
         (lambda: NC4(2, 3, nn.ReLU()), "classifier must be a module with a weight.*; got ReLU"),
         (lambda: NC4(2, 3, 7), "classifier must be a module with a weight.*; got int"),

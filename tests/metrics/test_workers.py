@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from lopsided.metrics import Moments, cdnv, measure, nc1, nc2_etf, nc3_etf
+from metrics.two_workers import main
+from processes import run_two_workers
 
 COUNTS = [60, 60, 30, 12, 12]
 CLASSES, DIM = len(COUNTS), 7
@@ -40,23 +39,9 @@ def two_workers(tmp_path_factory):
     head = torch.nn.Linear(DIM, CLASSES).double()
     arrays = {"features": features, "labels": labels, "weight": head.weight.detach(), "bias": head.bias.detach()}
     np.savez(folder / "data.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
-    script = Path(__file__).with_name("two_workers.py")
-    arguments = [str(folder / "store"), str(folder / "data.npz")]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), *arguments, str(folder / f"{rank}.json")],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        try:
-            _, errors = worker.communicate(timeout=120)
-        finally:
-            worker.kill()
-        assert worker.returncode == 0, errors
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)], features, labels, head
+    results = [folder / f"{rank}.json" for rank in range(2)]
+    run_two_workers(main, [(rank, folder / "store", folder / "data.npz", result) for rank, result in enumerate(results)])
+    return [json.loads(result.read_text()) for result in results], features, labels, head
 
 
 def test_two_workers_give_what_one_gives(two_workers):

@@ -1,11 +1,8 @@
-"""One of two workers that measure together; started as a process by the tests, not a test itself.
-
-python two_workers.py RANK STORE DATA.npz RESULT.json
-"""
+"""One of two workers that measure together; run in a process of its own by the tests, not a test itself."""
 
 import json
-import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +14,9 @@ from lopsided.metrics import CDNV, NC1, NC2, NC3, NeuralCollapse
 SHARES = (0.3, 1.0, 0.0)
 
 
-def main(rank: int, store: str, data: str, result: str) -> None:
+def main(rank: int, store: Path, data: Path, result: Path) -> None:
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message="The ``compute`` method of metric")  # a worker without samples
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     arrays = np.load(data)
     features, labels = torch.from_numpy(arrays["features"]), torch.from_numpy(arrays["labels"])
@@ -63,12 +62,6 @@ def main(rank: int, store: str, data: str, result: str) -> None:
         stepped.update(chunk[:1], targets[:1])  # forms the compute group, whose metrics share a state from then on
         answers["step"] = {name: float(value) for name, value in stepped(chunk[1:], targets[1:]).items()}
     answers["stepped"] = {name: float(value) for name, value in stepped.compute().items()}
-    with open(result, "w") as file:
-        json.dump(answers, file)
+    result.write_text(json.dumps(answers))
     torch.distributed.destroy_process_group()
 
-
-if __name__ == "__main__":
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", message="The ``compute`` method of metric")  # a worker without samples
-    main(int(sys.argv[1]), *sys.argv[2:])

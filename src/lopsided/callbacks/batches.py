@@ -57,7 +57,7 @@ def labels_of(batch: Any) -> Tensor:
     raise ArgumentError(
         "labels",
         f"must be the second of a pair, or stand under one of {', '.join(LABEL_KEYS)}, in a batch",
-        got=str(found),
+        got=found,
         remedy="give labels=, a function from a batch to its labels",
     )
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sized
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lopsided.callbacks.batches import LabelsOf, labels_of
-from lopsided.callbacks.merging import MergeAlarm, describe
-from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
-from lopsided.callbacks.schedule import stride
-from lopsided.core.arguments import ArgumentError, check_choice, check_whole
+from lopsided.callbacks.monitor import Monitor
 
 
-class TrainerCollapseMonitor(TrainerCallback):
+class TrainerCollapseMonitor(Monitor, TrainerCallback):
     """Logs the measures of neural collapse during training, and warns before classes merge.
 
     What :class:`lopsided.callbacks.CollapseMonitor` is for Lightning. A callback cannot reach the Trainer's log by
@@ -31,18 +27,13 @@ class TrainerCollapseMonitor(TrainerCallback):
         Number of classes K.
     loader : {"train", "val"}, default "train"
         What to measure on: training batches, in training mode and under changing weights, or evaluation.
-    every_n_steps : int, optional
-        Optimiser steps between measurements on training batches; at the end of each epoch by default.
-    every_n_batches : int, optional
-        Gather each so-many-th batch; by default as :class:`lopsided.callbacks.CollapseMonitor` does.
-    on_merge : {"warn", "stop", "ignore"}, default "warn"
-        What to do when classes are about to merge, or have.
     labels : callable, optional
         From the keyword arguments of the model's forward pass to the labels (B,); those under ``labels`` by default.
     prefix : str, optional
         Before each name; ``""`` or ``"eval_"`` by default, as the Trainer has it.
-    **options
-        Of :class:`lopsided.callbacks.CollapseRecorder`.
+    every_n_steps, every_n_batches, on_merge, **options
+        As for :class:`lopsided.callbacks.CollapseMonitor`; training batches are measured at the end of each epoch
+        unless ``every_n_steps`` is given.
 
     Attributes
     ----------
@@ -69,39 +60,14 @@ class TrainerCollapseMonitor(TrainerCallback):
     'eval_'
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        loader: Literal["train", "val"] = "train",
-        every_n_steps: int | None = None,
-        every_n_batches: int | None = None,
-        on_merge: Literal["warn", "stop", "ignore"] = "warn",
-        labels: LabelsOf = labels_of,
-        prefix: str | None = None,
-        **options: Any,
-    ) -> None:
-        check_choice("loader", loader, ("train", "val"))
-        check_choice("on_merge", on_merge, ("warn", "stop", "ignore"))
-        check_whole("every_n_steps", every_n_steps, optional=True)
-        check_whole("every_n_batches", every_n_batches, optional=True)
-        if loader == "val" and every_n_steps is not None:
-            raise ArgumentError(
-                "every_n_steps",
-                "must be left out where loader='val': see eval_steps of the Trainer",
-                got=str(every_n_steps),
-            )
-        self.recorder = CollapseRecorder(num_classes, **options)
-        self.loader, self.on_merge, self.every_n_steps = loader, on_merge, every_n_steps
-        self.every_n_batches = every_n_batches
-        self.prefix = {"train": "", "val": "eval_"}[loader] if prefix is None else prefix
-        self.measurement: Measurement | None = None
-        self.alarms: list[MergeAlarm] = []
-        self._labels_of = labels
+    prefixes: ClassVar = {"train": "", "val": "eval_"}
+    validation_interval = "eval_steps of the Trainer"
+
+    def __init__(self, num_classes: int, **settings: Any) -> None:
+        super().__init__(num_classes, **settings)
         self._trainer: Trainer | None = None
         self._handles: list[RemovableHandle] = []
         self._optimizer: Any = None
-        self._stride = every_n_batches or 1
         self._batches = 0
 
     def attach(self, trainer: Trainer) -> TrainerCollapseMonitor:
@@ -128,9 +94,8 @@ class TrainerCollapseMonitor(TrainerCallback):
                 stacklevel=2,
             )
         self._optimizer = kwargs.get("optimizer")
-        if self.loader == "train" and self.every_n_batches is None:
-            batches = kwargs.get("train_dataloader")
-            self._stride = stride(self.every_n_steps or (len(batches) if isinstance(batches, Sized) else math.inf))
+        batches = kwargs.get("train_dataloader")
+        self._set_stride(len(batches) if isinstance(batches, Sized) else math.inf)
         self._hook(kwargs["model"])
 
     def on_train_end(
@@ -194,19 +159,13 @@ class TrainerCollapseMonitor(TrainerCallback):
         return model.training == (self.loader == "train") and self._batches % self._stride == 0
 
     def _record(self, state: TrainerState, control: TrainerControl) -> None:
-        measurement = self.recorder.measure([] if self._optimizer is None else [self._optimizer])
+        values = self._measure([] if self._optimizer is None else [self._optimizer])
         self._batches = 0
-        if measurement is None:
+        if not values:
             return
-        self.measurement = measurement
-        values = {self.prefix + name: value for name, value in measurement.scalars.items()}
         if self._trainer is None:
             state.log_history.append({**values, "epoch": state.epoch, "step": state.global_step})
         else:
             self._trainer.log(values)
-        self.alarms += measurement.alarms
-        if measurement.alarms and self.on_merge != "ignore":
-            if state.is_world_process_zero:
-                warnings.warn(describe(measurement.alarms, state.global_step), CollapseWarning, stacklevel=2)
-            if self.on_merge == "stop":
-                control.should_training_stop = True
+        if self._stops(state.global_step, speaks=state.is_world_process_zero):
+            control.should_training_stop = True

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lopsided.callbacks.batches import LabelsOf, labels_of
-from lopsided.callbacks.merging import MergeAlarm, describe
-from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
-from lopsided.callbacks.schedule import stride
-from lopsided.core.arguments import ArgumentError, check_choice, check_whole
+from lopsided.callbacks.monitor import Monitor
+from lopsided.core.arguments import check_whole
 
 
-class CollapseMonitor(Callback):
+class CollapseMonitor(Monitor, Callback):
     r"""Logs the measures of neural collapse during training, and warns before classes merge.
 
     The features are those that pass the classifier anyway; no batch is run a second time. With ``loader="train"`` they
@@ -76,39 +72,13 @@ class CollapseMonitor(Callback):
     'train/'
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        loader: Literal["train", "val"] = "train",
-        every_n_epochs: int = 1,
-        every_n_steps: int | None = None,
-        every_n_batches: int | None = None,
-        on_merge: Literal["warn", "stop", "ignore"] = "warn",
-        labels: LabelsOf = labels_of,
-        prefix: str | None = None,
-        **options: Any,
-    ) -> None:
-        check_choice("loader", loader, ("train", "val"))
-        check_choice("on_merge", on_merge, ("warn", "stop", "ignore"))
+    prefixes: ClassVar = {"train": "train/", "val": "val/"}
+    validation_interval = "the trainer's val_check_interval"
+
+    def __init__(self, num_classes: int, *, every_n_epochs: int = 1, **settings: Any) -> None:
         check_whole("every_n_epochs", every_n_epochs)
-        check_whole("every_n_steps", every_n_steps, optional=True)
-        check_whole("every_n_batches", every_n_batches, optional=True)
-        if loader == "val" and every_n_steps is not None:
-            raise ArgumentError(
-                "every_n_steps",
-                "must be left out where loader='val': see the trainer's val_check_interval",
-                got=str(every_n_steps),
-            )
-        self.recorder = CollapseRecorder(num_classes, **options)
-        self.loader, self.on_merge = loader, on_merge
-        self.every_n_epochs, self.every_n_steps = every_n_epochs, every_n_steps
-        self.every_n_batches = every_n_batches
-        self.prefix = f"{loader}/" if prefix is None else prefix
-        self.measurement: Measurement | None = None
-        self.alarms: list[MergeAlarm] = []
-        self._labels_of = labels
-        self._stride = every_n_batches or 1
+        super().__init__(num_classes, **settings)
+        self.every_n_epochs = every_n_epochs
         self._measured_step = 0
 
     @property
@@ -128,8 +98,7 @@ class CollapseMonitor(Callback):
         """Find the classifier."""
         self.recorder.attach(pl_module)
         self._measured_step = trainer.global_step
-        if self.loader == "train" and self.every_n_batches is None:
-            self._stride = stride(self.every_n_steps or trainer.num_training_batches)
+        self._set_stride(trainer.num_training_batches)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the model as it was."""
@@ -209,11 +178,9 @@ class CollapseMonitor(Callback):
         return (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
     def _record(self, trainer: Trainer, pl_module: LightningModule, *, in_epoch: bool = False) -> None:
-        measurement = self.recorder.measure(trainer.optimizers)
-        if measurement is None:
+        values = self._measure(trainer.optimizers)
+        if not values:
             return
-        self.measurement = measurement
-        values = {self.prefix + name: value for name, value in measurement.scalars.items()}
         pl_module.log_dict(
             values,
             on_step=in_epoch,
@@ -225,9 +192,5 @@ class CollapseMonitor(Callback):
         if in_epoch:  # through log_dict they would reach the logger at every log_every_n_steps-th step only
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
-        self.alarms += measurement.alarms
-        if measurement.alarms and self.on_merge != "ignore":
-            if trainer.is_global_zero:
-                warnings.warn(describe(measurement.alarms, trainer.global_step), CollapseWarning, stacklevel=2)
-            if self.on_merge == "stop":
-                trainer.should_stop = True
+        if self._stops(trainer.global_step, speaks=trainer.is_global_zero):
+            trainer.should_stop = True

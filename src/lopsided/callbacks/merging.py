@@ -72,15 +72,11 @@ class MergeAlarm:
     reason: str
 
     def __str__(self) -> str:
-        several = "classes" if len(self.classes) > 1 else "class"
-        verb = (
-            ("have" if len(self.classes) > 1 else "has") if self.merged else ("are" if len(self.classes) > 1 else "is")
-        )
-        state = "merged" if self.merged else "about to merge"
-        return (
-            f"{several} {class_ranges(self.classes)} {verb} {state}: {self.reason};"
-            " lower the weight decay, or weight these classes more"
-        )
+        if len(self.classes) > 1:
+            state = f"es {class_ranges(self.classes)} {'have merged' if self.merged else 'are about to merge'}"
+        else:
+            state = f" {self.classes[0]} {'has merged' if self.merged else 'is about to merge'}"
+        return f"class{state}: {self.reason}; lower the weight decay, or weight these classes more"
 
 
 class MergeWatch:

@@ -20,9 +20,10 @@ from lopsided.core.arguments import ArgumentError, check_number
 from lopsided.core.counts import parse_counts
 from lopsided.core.geometry import Geometry, class_separations, merged_classes
 from lopsided.core.losses import Loss
-from lopsided.metrics import FeatureCapture, Moments, MomentState, NeuralCollapse, measure
+from lopsided.metrics import FeatureCapture, Moments, MomentState, NeuralCollapse
 from lopsided.metrics.capture import Reducer, check_call
 from lopsided.metrics.effective_decay import EffectiveDecay, effective_decay
+from lopsided.metrics.summary import measure_geometry
 from lopsided.nn.optimizer_decay import DecayWarning, optimizer_decays
 
 #: Duality gap to which the optimum at the measured decay is found: the decay itself is known to a few per cent.
@@ -120,7 +121,7 @@ class CollapseRecorder:
         self._find = {"classifier": classifier, "reduce": reduce, "call": call}
         self._counts = None if counts is None else parse_counts(counts)
         if self._counts is not None and len(self._counts) != num_classes:
-            raise ArgumentError("counts", f"must have one entry a class, {num_classes}", got=str(len(self._counts)))
+            raise ArgumentError("counts", f"must have one entry a class, {num_classes}", len(self._counts))
         if lambda_w is not None:
             check_number("lambda_w", lambda_w, least=0, note=" (0: no decay)")
         self._decays, self._loss = (lambda_w, lambda_b), loss
@@ -192,7 +193,7 @@ class CollapseRecorder:
         if moments.num_samples == 0:
             return None
         geometry = moments.geometry(weight, bias)
-        values = measure(moments, weight, bias, predicted=self._metric.predicted)
+        values = measure_geometry(moments, geometry, predicted=self._metric.predicted)
         separations = class_separations(geometry)
         if np.isfinite(separations).any():
             values["separation"] = float(np.nanmin(separations))
@@ -212,7 +213,7 @@ class CollapseRecorder:
         head = None if self._metric is None else self._metric.classifier
         if lambda_w is None and optimizers and isinstance(head, nn.Module):
             with warnings.catch_warnings():
-                # Said by who asks about the optimiser; here it would be said at every measurement.
+                # Whoever asks about the optimiser is warned; here the warning would come with every measurement.
                 warnings.simplefilter("ignore", DecayWarning)
                 try:
                     decays = optimizer_decays(optimizers, head)  # type: ignore[arg-type]

@@ -39,16 +39,13 @@ if TYPE_CHECKING:
     from lopsided.metrics.modular import NC2 as NC2
     from lopsided.metrics.modular import NC3 as NC3
     from lopsided.metrics.modular import NC4 as NC4
-    from lopsided.metrics.modular import ClassVariability as ClassVariability
-    from lopsided.metrics.modular import MeanLogitRank as MeanLogitRank
-    from lopsided.metrics.modular import MeanLogits as MeanLogits
     from lopsided.metrics.modular import MinoritySpread as MinoritySpread
     from lopsided.metrics.modular import NeuralCollapse as NeuralCollapse
     from lopsided.metrics.moment_metric import MomentMetric as MomentMetric
 
 __getattr__, __dir__, _lazy = lazy_exports(
     __name__,
-    modular="CDNV NC1 NC2 NC3 NC4 ClassVariability MeanLogitRank MeanLogits MinoritySpread NeuralCollapse",
+    modular="CDNV NC1 NC2 NC3 NC4 MinoritySpread NeuralCollapse",
     moment_metric="MomentMetric",
 )
 

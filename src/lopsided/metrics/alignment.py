@@ -46,7 +46,7 @@ def nc2_etf(geometry: Geometry) -> float:
     >>> nc2_etf(lp.Geometry(counts=[9, 1], class_means=[[3.0], [1.0]]))    # two points are always a simplex
     0.0
     """
-    return _distance_from_simplex(_centred_means(geometry))
+    return _distance_from_simplex(centred(geometry.class_means[geometry.counts > 0]))
 
 
 def nc2_etf_classifier(geometry: Geometry) -> float:
@@ -95,11 +95,8 @@ def nc3_etf(geometry: Geometry) -> float:
     >>> nc3_etf(lp.Geometry(counts=[9, 1], class_means=[[3.0], [1.0]], classifier=[[5.0], [-5.0]]))
     0.0
     """
-    weight, means = geometry.classifier[geometry.counts > 0], _centred_means(geometry)
-    scales = float(np.linalg.norm(weight)), float(np.linalg.norm(means))
-    if min(scales, default=0.0) == 0:
-        return float("nan")
-    return float(np.linalg.norm(weight / scales[0] - means / scales[1]))
+    present = geometry.counts > 0
+    return distance_of_shapes(geometry.classifier[present], centred(geometry.class_means[present]))
 
 
 def nc4(geometry: Geometry) -> float:
@@ -157,7 +154,7 @@ def nc4_samples(geometry: Geometry, features: TensorLike) -> float:
     weight = torch.from_numpy(geometry.classifier)
     if samples.ndim != 2 or len(samples) == 0 or samples.shape[1] != weight.shape[1]:
         raise ArgumentError(
-            "features", f"must have shape (B, d) with B ≥ 1 and d = {weight.shape[1]}", got=str(tuple(samples.shape))
+            "features", f"must have shape (B, d) with B ≥ 1 and d = {weight.shape[1]}", tuple(samples.shape)
         )
     present = np.flatnonzero(geometry.counts > 0)
     if len(present) == 0:
@@ -225,9 +222,17 @@ def minority_spread(geometry: Geometry, minority: Sequence[int] | None = None) -
     return spread / scale if scale > 0 else float("nan")
 
 
-def _centred_means(geometry: Geometry) -> Array:
-    means = geometry.class_means[geometry.counts > 0]
+def centred(means: Array) -> Array:
+    """Class means about their own mean."""
     return means - means.mean(axis=0) if len(means) else means
+
+
+def distance_of_shapes(first: Array, second: Array) -> float:
+    """Distance of two matrices, each of them scaled to norm 1; NaN where one is zero."""
+    scales = float(np.linalg.norm(first)), float(np.linalg.norm(second))
+    if min(scales) == 0:
+        return float("nan")
+    return float(np.linalg.norm(first / scales[0] - second / scales[1]))
 
 
 def _distance_from_simplex(vectors: Array) -> float:

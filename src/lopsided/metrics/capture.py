@@ -140,27 +140,22 @@ class FeatureCapture:
                 raise ArgumentError(
                     "call",
                     "must say which call counts where the classifier runs several times a pass",
-                    remedy=(
-                        f"{name!r} ran {calls} times; give call=0 for the first to call={calls - 1}, or -1 for the last"
-                    ),
+                    remedy=f"{name!r} ran {calls} times: give call=0 to call={calls - 1}, or call=-1 for the last",
                 )
             if module not in self._inputs:
-                raise ArgumentError(
-                    "call", f"must be below the {calls} calls of {name!r} in this pass", got=str(self._call)
-                )
+                raise ArgumentError("call", f"must be below the {calls} calls of {name!r} in this pass", self._call)
             features = self._inputs[module]
         finally:
             self.discard()
-        shape = tuple(features.shape)
         if self._reduce is not None:
             features = self._reduce(features)
         if features.ndim != 2:
-            left = f"{tuple(features.shape)} from reduce" if self._reduce is not None else f"{shape} at {name!r}"
+            origin = "from reduce" if self._reduce is not None else f"at {name!r}"
             raise ArgumentError(
                 "features",
                 "must have shape (B, d), one row a sample",
-                got=str(left),
-                remedy=("give reduce=, a function that makes rows of them, such as lambda h: h[:, 0] for the first"),
+                got=f"{tuple(features.shape)} {origin}",
+                remedy="give reduce=, a function that makes rows of them, such as lambda h: h[:, 0]",
             )
         return features
 
@@ -196,14 +191,12 @@ class FeatureCapture:
         if len(last) != 1:
             raise ArgumentError(
                 "classifier",
-                (
-                    f"must be named where several layers with {self._num_classes} outputs run and not all lead"
-                    " to one, or none keeps its graph"
-                ),
-                got=str(names),
-                remedy="give `classifier`",
+                f"must be named: several layers with {self._num_classes} outputs run, and not all lead to one of them,"
+                " or the graph is not kept",
+                got=names,
+                remedy="give classifier=",
             )
-        (name, module) = next(iter(last.items()))
+        ((name, module),) = last.items()
         self._inputs = {module: self._inputs[module].detach()}
         self._calls = {module: self._calls[module]}
         for handle in self._handles:

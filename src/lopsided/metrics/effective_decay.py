@@ -8,7 +8,7 @@ decay of the features would have the same effect, and :math:`\lambda_z` with it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -146,16 +146,8 @@ class EffectiveDecay:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {
-            "lambda_w": self.lambda_w,
-            "lambda_h": self.lambda_h,
-            "lambda_z": self.lambda_z,
-            "lambda_b": self.lambda_b,
-            "mismatch": self.mismatch,
-            "balanced": self.balanced,
-            "lambda_z_range": [value if math.isfinite(value) else None for value in self.lambda_z_range],
-            "implied_lambda_w": self.implied_lambda_w,
-        }
+        ends = [value if math.isfinite(value) else None for value in self.lambda_z_range]
+        return asdict(self) | {"lambda_z_range": ends, "balanced": self.balanced}
 
 
 def require_every_class(counts: NDArray[Any]) -> None:
@@ -171,13 +163,9 @@ def require_every_class(counts: NDArray[Any]) -> None:
         raise ArgumentError(
             "counts",
             "must be at least 1 in every class for a prediction",
-            got=f"none in {_classes(absent)}",
+            got=f"none in class{'es' if len(absent) > 1 else ''} {class_ranges(absent.tolist())}",
             remedy="measure without one",
         )
-
-
-def _classes(indices: NDArray[Any]) -> str:
-    return f"class {indices[0]}" if len(indices) == 1 else f"classes {class_ranges(indices.tolist())}"
 
 
 def effective_decay(
@@ -250,7 +238,7 @@ def effective_decay(
     squared_weight = float(np.sum(geometry.classifier**2))
     if squared_weight == 0 or squared_features == 0:
         found = "a weight of zero" if squared_weight == 0 else "features of zero"
-        raise ArgumentError("weight", "must have a size, and so must the features, to tell a decay", got=str(found))
+        raise ArgumentError("weight", "must have a size, and so must the features, to tell a decay", got=found)
     lambda_h = weight_decay * squared_weight / squared_features
     lambda_z = weight_decay * math.sqrt(squared_weight / squared_features)
     mismatch, shares = _balance(geometry, scatter)

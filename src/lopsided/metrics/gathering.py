@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,7 +102,7 @@ def gather(
         except ValueError as error:
             raise ArgumentError(
                 source,
-                f"must hold samples that can be measured, which ends in the batch from sample {done} on: {error}",
+                f"must hold samples that can be measured; in the batch that begins with sample {done}, {error}",
             ) from None
         if head is not None and len(samples):
             logits = samples.double() @ head.T
@@ -175,7 +176,7 @@ def gather_from_model(
             head = capture.classifier
             weight, bias = (getattr(head, name, None) for name in ("weight", "bias"))
             dim = first[0].shape[1]
-            return gather(_chain(first, found), num_classes, dim, weight, bias, progress=progress, source="data")
+            return gather(chain([first], found), num_classes, dim, weight, bias, progress=progress, source="data")
 
 
 @contextmanager
@@ -207,9 +208,7 @@ def _outputs(model: nn.Module, batches: Iterable[Any], device: torch.device) -> 
             outputs = getattr(outputs, "logits", outputs)
             if isinstance(outputs, Tensor) and outputs.ndim == 2:
                 return outputs.shape[1]
-            raise ArgumentError(
-                "num_classes", "must be given where the model does not return (B, K) logits", got="none"
-            )
+            raise ArgumentError("num_classes", "must be given where the model does not return (B, K) logits")
     raise ArgumentError("data", "must hold at least one batch", got="none")
 
 
@@ -221,9 +220,4 @@ def _run(model: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, An
     elif isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[1], model(batch[0].to(device))
     found = f"keys {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
-    raise ArgumentError("data", "must hold (inputs, labels), or mappings with 'labels'", got=str(found))
-
-
-def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from others
+    raise ArgumentError("data", "must hold (inputs, labels), or mappings with 'labels'", got=found)

@@ -12,19 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lopsided.core.arguments import ArgumentError
+from lopsided.core.arguments import ArgumentError, check_choice
 from lopsided.core.geometry import Geometry
 from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4
-from lopsided.metrics.moment_metric import Classifier, MomentMetric
-from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
+from lopsided.metrics.moment_metric import MomentMetric
+from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted, require_same_classes
 from lopsided.metrics.summary import measure
 from lopsided.metrics.variability import (
     cdnv,
-    cdnv_per_class,
     nc1,
     nc1_rank_aware,
     nc1_trace_ratio,
-    nc1_trace_ratio_per_class,
     nc1_unweighted,
     nc1_weighted,
 )
@@ -37,9 +35,6 @@ CONVENTIONS: dict[str, Callable[..., float]] = {
     "trace_ratio": nc1_trace_ratio,
     "rank_aware": nc1_rank_aware,
 }
-
-#: Variability of each class, by the name of its convention.
-PER_CLASS: dict[str, Callable[..., Any]] = {"trace_ratio": nc1_trace_ratio_per_class, "cdnv": cdnv_per_class}
 
 
 class NeuralCollapse(MomentMetric):
@@ -66,17 +61,10 @@ class NeuralCollapse(MomentMetric):
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        predicted: Geometry | None = None,
-        scatter: bool = True,
-        **kwargs: Any,
+        self, num_classes: int, dim: int, *args: Any, predicted: Geometry | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(num_classes, dim, classifier, scatter=scatter, **kwargs)
-        self.predicted = _fitting(predicted, num_classes)
+        super().__init__(num_classes, dim, *args, **kwargs)
+        self.predicted = _checked(predicted, num_classes)
 
     def compute(self) -> dict[str, Any]:
         """Return the dictionary of :func:`measure`."""
@@ -144,28 +132,21 @@ class NC1(_SingleValue):
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        convention: str = "paper",
-        corrected: bool = False,
-        **kwargs: Any,
+        self, num_classes: int, dim: int, *args: Any, convention: str = "paper", corrected: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
-        if convention not in CONVENTIONS:
-            raise ArgumentError("convention", f"must be one of {', '.join(CONVENTIONS)}", convention)
+        super().__init__(num_classes, dim, *args, **kwargs)
+        check_choice("convention", convention, tuple(CONVENTIONS))
         if convention != "trace_ratio" and not self._shape[2]:
             raise ArgumentError(
-                "scatter", "must be kept to invert Σ_B", got="False", remedy="or choose convention='trace_ratio'"
+                "scatter", "must be kept to invert Σ_B", False, remedy="or take convention='trace_ratio'"
             )
         self.convention, self.corrected = convention, corrected
 
     def _value(self) -> float:
         moments = self.gathered()
         if self.convention == "rank_aware":
-            return nc1_rank_aware(moments, self.geometry().rank, corrected=self.corrected)
+            rank = moments.geometry(*self.weight_and_bias()).rank
+            return nc1_rank_aware(moments, rank, corrected=self.corrected)
         return CONVENTIONS[self.convention](moments, corrected=self.corrected)
 
 
@@ -180,67 +161,12 @@ class CDNV(_SingleValue):
         Whether to correct the bias of few samples a class.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        corrected: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
+    def __init__(self, num_classes: int, dim: int, *args: Any, corrected: bool = False, **kwargs: Any) -> None:
+        super().__init__(num_classes, dim, *args, **kwargs)
         self.corrected = corrected
 
     def _value(self) -> float:
         return cdnv(self.gathered(), corrected=self.corrected)
-
-
-class ClassVariability(MomentMetric):
-    """Within-class variability of each class by itself.
-
-    Parameters
-    ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
-    convention : {"trace_ratio", "cdnv"}, optional
-        :func:`nc1_trace_ratio_per_class` or :func:`cdnv_per_class`.
-    corrected : bool, optional
-        Whether to correct the bias of few samples a class.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from lopsided.metrics import ClassVariability
-    >>> metric = ClassVariability(2, 1)
-    >>> metric.update(torch.tensor([[0.9], [1.1], [-1.0], [-1.0]]), torch.tensor([0, 0, 1, 1]))
-    >>> metric.compute()
-    tensor([0.0100, 0.0000], dtype=torch.float64)
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        convention: str = "trace_ratio",
-        corrected: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
-        if convention not in PER_CLASS:
-            raise ArgumentError("convention", f"must be one of {', '.join(PER_CLASS)}", convention)
-        self.convention, self.corrected = convention, corrected
-
-    def compute(self) -> Tensor:
-        """Return a float64 vector of length K on the metric's device, NaN for a class that has no value."""
-        values = PER_CLASS[self.convention](self.gathered(), corrected=self.corrected)
-        return torch.as_tensor(values, dtype=torch.float64, device=self.device)
-
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot the classes' values, or a series of them; parameters as in torchmetrics. Returns figure and axes."""
-        return self._plot(val, ax)
 
 
 class NC2(_SingleValue):
@@ -262,16 +188,14 @@ class NC2(_SingleValue):
         self,
         num_classes: int,
         dim: int,
-        classifier: Classifier | None = None,
-        *,
+        *args: Any,
         of: str = "means",
         predicted: Geometry | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
-        if of not in ("means", "classifier"):
-            raise ArgumentError("of", "must be 'means' or 'classifier'", of)
-        self.of, self.predicted = of, _fitting(predicted, num_classes)
+        super().__init__(num_classes, dim, *args, **kwargs)
+        check_choice("of", of, ("means", "classifier"))
+        self.of, self.predicted = of, _checked(predicted, num_classes)
 
     def _value(self) -> float:
         geometry = self.geometry()
@@ -295,16 +219,10 @@ class NC3(_SingleValue):
     plot_upper_bound = 2.0
 
     def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        predicted: Geometry | None = None,
-        **kwargs: Any,
+        self, num_classes: int, dim: int, *args: Any, predicted: Geometry | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
-        self.predicted = _fitting(predicted, num_classes)
+        super().__init__(num_classes, dim, *args, **kwargs)
+        self.predicted = _checked(predicted, num_classes)
 
     def _value(self) -> float:
         geometry = self.geometry()
@@ -334,51 +252,18 @@ class MinoritySpread(_SingleValue):
     higher_is_better = True
 
     def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        classifier: Classifier | None = None,
-        *,
-        minority: Sequence[int] | None = None,
-        **kwargs: Any,
+        self, num_classes: int, dim: int, *args: Any, minority: Sequence[int] | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(num_classes, dim, classifier, **kwargs)
+        super().__init__(num_classes, dim, *args, **kwargs)
         self.minority = minority
 
     def _value(self) -> float:
         return minority_spread(self.geometry(), self.minority)
 
 
-class MeanLogits(MomentMetric):
-    """The class means' logits without the bias: :attr:`Geometry.mean_logits`, row k those of class k.
-
-    Parameters
-    ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`; a classifier is needed once the value is computed.
-    """
-
-    def compute(self) -> Tensor:
-        """Return a float64 (K, K) tensor on the metric's device, NaN in the row of a class not seen."""
-        if self.classifier is None:
-            raise ArgumentError("classifier", "must be given to measure mean logits", got="none")
-        return torch.as_tensor(self.geometry().mean_logits, dtype=torch.float64, device=self.device)
-
-
-class MeanLogitRank(_SingleValue):
-    """Rank of the mean logits, or of the class means where there is no classifier: :attr:`Geometry.rank`."""
-
-    higher_is_better = True
-
-    def _value(self) -> float:
-        return float(self.geometry().rank)
-
-
-def _fitting(predicted: Geometry | None, num_classes: int) -> Geometry | None:
-    if predicted is not None and predicted.num_classes != num_classes:
-        raise ArgumentError(
-            "predicted", f"must have the classes that are measured, {num_classes}", got=str(predicted.num_classes)
-        )
+def _checked(predicted: Geometry | None, num_classes: int) -> Geometry | None:
+    if predicted is not None:
+        require_same_classes(num_classes, predicted)
     return predicted
 
 

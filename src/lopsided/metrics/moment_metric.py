@@ -99,13 +99,13 @@ class MomentMetric(Metric):
             raise ArgumentError(
                 "classifier",
                 "must be a module with a weight, such as torch.nn.Linear, or a function that returns weight and bias",
-                got=str(type(value).__name__),
+                got=type(value).__name__,
             )
-        if isinstance(weight, Tensor) and weight.shape != (self.num_classes, self.dim):
+        if isinstance(weight, Tensor) and weight.shape != self._shape[:2]:
             raise ArgumentError(
                 "classifier",
-                f"must have a weight of shape (K, d), {(self.num_classes, self.dim)} here",
-                got=str(tuple(weight.shape)),
+                f"must have a weight of shape (K, d), {self._shape[:2]} here",
+                tuple(weight.shape),
             )
         self._classifier = _Shared(value)
 
@@ -180,8 +180,8 @@ class MomentMetric(Metric):
             if incoming_state._shape != self._shape:
                 raise ArgumentError(
                     "incoming_state",
-                    f"must be of the same (`num_classes`, `dim`, `scatter`), {self._shape}",
-                    got=str(incoming_state._shape),
+                    f"must be of the same (num_classes, dim, scatter), {self._shape}",
+                    incoming_state._shape,
                 )
             updates, incoming_state = incoming_state.update_count, incoming_state.metric_state
         else:
@@ -190,11 +190,9 @@ class MomentMetric(Metric):
         if not isinstance(state, Tensor) or state.shape != self.moments.shape:
             raise ArgumentError(
                 "incoming_state",
-                (
-                    "must be a metric of lopsided.metrics, or the metric_state of one, with a vector 'moments'"
-                    f" of {self.moments.numel()} numbers"
-                ),
-                got=str(type(incoming_state).__name__),
+                "must be a metric of lopsided.metrics, or the metric_state of one, with a vector 'moments' of"
+                f" {self.moments.numel()} numbers",
+                got=type(incoming_state).__name__,
             )
         self.moments = _merge_packed(torch.stack([self.moments, state.to(self.moments)]), self._shape)
         self._update_count += updates

@@ -187,9 +187,7 @@ class Moments:
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ArgumentError(name, "must be a whole number of at least 1", value)
         if device is not None and torch.device(device).type == "mps":
-            raise ArgumentError(
-                "device", "must know float64, which 'mps' does not", got="'mps'", remedy="give device='cpu'"
-            )
+            raise ArgumentError("device", "must know float64, which 'mps' does not", remedy="give device='cpu'")
         self._state = empty_moments(int(num_classes), int(dim), scatter=scatter, device=device)
 
     @classmethod
@@ -244,7 +242,7 @@ class Moments:
             raise ArgumentError(
                 "features",
                 f"must have shape (B, d) with d = {self.dim}, one row a sample",
-                got=str(tuple(samples.shape)),
+                value=tuple(samples.shape),
             )
         if samples.is_complex():
             raise ArgumentError("features", "must be real numbers", got=str(samples.dtype))
@@ -252,7 +250,7 @@ class Moments:
             raise ArgumentError(
                 "labels",
                 f"must have shape (B,) with B = {len(samples)}, one class index a sample",
-                got=str(tuple(classes.shape)),
+                value=tuple(classes.shape),
             )
         if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
             raise ArgumentError(
@@ -287,15 +285,12 @@ class Moments:
         """
         if not isinstance(other, Moments):
             raise ArgumentError(
-                "other", "must be Moments", got=str(type(other).__name__), remedy="of a metric take metric.gathered()"
+                "other", "must be Moments", got=type(other).__name__, remedy="of a metric take metric.gathered()"
             )
         for name in ("num_classes", "dim", "has_scatter"):
             if getattr(other, name) != getattr(self, name):
-                raise ArgumentError(
-                    "other",
-                    f"must have the same {name} to be merged, {getattr(self, name)}",
-                    got=str(getattr(other, name)),
-                )
+                wanted, found = getattr(self, name), getattr(other, name)
+                raise ArgumentError("other", f"must have the same {name} to be merged, {wanted}", found)
         moved = MomentState(*(tensor.to(self.device) for tensor in other.state))
         self._state = merge_moments(self._state, moved)
 
@@ -408,7 +403,7 @@ def _parameter(name: str, values: TensorLike | None, shape: tuple[int, ...]) -> 
     array = _to_numpy(as_tensor(values, name).cpu().to(torch.float64))
     if array.shape != shape:
         rule = "(K, d), one row a class, as in torch.nn.Linear" if len(shape) == 2 else "(K,), one entry a class"
-        raise ArgumentError(name, f"must have shape {rule}: {shape} here", got=str(array.shape))
+        raise ArgumentError(name, f"must have shape {rule}: {shape} here", value=array.shape)
     if not np.isfinite(array).all():
         raise ArgumentError(name, "must be finite", got=f"{np.count_nonzero(~np.isfinite(array))} entries that are not")
     return array

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Geometry
+from lopsided.metrics.alignment import centred, distance_of_shapes
 
 Array = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def nc2_predicted(geometry: Geometry, predicted: Geometry) -> float:
     (0.0, 0.071)
     """
     both = _in_both(geometry, predicted)
-    return _distance(*(_gram(_centred(g.class_means[both])) for g in (geometry, predicted)))
+    return distance_of_shapes(*(_gram(centred(g.class_means[both])) for g in (geometry, predicted)))
 
 
 def nc2_predicted_classifier(geometry: Geometry, predicted: Geometry) -> float:
@@ -71,7 +72,7 @@ def nc2_predicted_classifier(geometry: Geometry, predicted: Geometry) -> float:
         If the numbers of classes differ, or a geometry has no classifier.
     """
     _in_both(geometry, predicted)
-    return _distance(geometry.gram_classifier, predicted.gram_classifier)
+    return distance_of_shapes(geometry.gram_classifier, predicted.gram_classifier)
 
 
 def nc3_predicted(geometry: Geometry, predicted: Geometry) -> float:
@@ -112,34 +113,26 @@ def nc3_predicted(geometry: Geometry, predicted: Geometry) -> float:
     both = _in_both(geometry, predicted)
     if both.sum() < np.sum(predicted.counts > 0):
         return float("nan")
-    left, values, right = np.linalg.svd(_centred(predicted.class_means[both]), full_matrices=False)
+    left, values, right = np.linalg.svd(centred(predicted.class_means[both]), full_matrices=False)
     # What is left beyond the predicted rank is the solver's rounding, and would be blown up.
     rank = min(predicted.rank, int(np.sum(values > 0)))
     combination = (predicted.classifier[both] @ right[:rank].T / values[:rank]) @ left[:, :rank].T
-    return _distance(geometry.classifier[both], combination @ _centred(geometry.class_means[both]))
+    return distance_of_shapes(geometry.classifier[both], combination @ centred(geometry.class_means[both]))
+
+
+def require_same_classes(num_classes: int, predicted: Geometry) -> None:
+    """Refuse a prediction for another number of classes than is measured."""
+    if num_classes != predicted.num_classes:
+        raise ArgumentError(
+            "predicted", f"must have as many classes as are measured, {num_classes}", predicted.num_classes
+        )
 
 
 def _in_both(geometry: Geometry, predicted: Geometry) -> NDArray[np.bool_]:
-    if geometry.num_classes != predicted.num_classes:
-        raise ArgumentError(
-            "predicted",
-            f"must have the classes that were measured, {geometry.num_classes}",
-            got=str(predicted.num_classes),
-        )
+    require_same_classes(geometry.num_classes, predicted)
     both: NDArray[np.bool_] = (geometry.counts > 0) & (predicted.counts > 0)
     return both
 
 
-def _centred(means: Array) -> Array:
-    return means - means.mean(axis=0) if len(means) else means
-
-
 def _gram(vectors: Array) -> Array:
     return vectors @ vectors.T
-
-
-def _distance(first: Array, second: Array) -> float:
-    scales = float(np.linalg.norm(first)), float(np.linalg.norm(second))
-    if min(scales) == 0:
-        return float("nan")
-    return float(np.linalg.norm(first / scales[0] - second / scales[1]))

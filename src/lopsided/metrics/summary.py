@@ -10,6 +10,7 @@ from lopsided.core.geometry import Geometry
 from lopsided.metrics.alignment import minority_spread, nc2_etf, nc2_etf_classifier, nc3_etf, nc4, nc4_samples
 from lopsided.metrics.moments import Moments, TensorLike
 from lopsided.metrics.predicted import nc2_predicted, nc2_predicted_classifier, nc3_predicted
+from lopsided.metrics.present import PresentClasses
 from lopsided.metrics.variability import cdnv, nc1, nc1_rank_aware, nc1_trace_ratio, nc1_unweighted, nc1_weighted
 
 
@@ -74,29 +75,34 @@ def measure(
     (0.005, 0.0, 0.0, 1, [])
     """
     if features is not None and weight is None:
-        raise ArgumentError(
-            "features", "must come with a weight, since nc4_samples compares with the classifier", got="none"
-        )
+        raise ArgumentError("features", "must come with a weight: nc4_samples compares with the classifier")
     if bias is not None and weight is None:
-        raise ArgumentError("bias", "must come with a weight, without which no logits are measured", got="none")
-    geometry = moments.geometry(weight, bias)
+        raise ArgumentError("bias", "must come with a weight, without which no logits are measured")
+    return measure_geometry(moments, moments.geometry(weight, bias), features=features, predicted=predicted)
+
+
+def measure_geometry(
+    moments: Moments, geometry: Geometry, *, features: TensorLike | None = None, predicted: Geometry | None = None
+) -> dict[str, Any]:
+    """:func:`measure`, for who has the geometry of the moments already: its rank and groups are not found twice."""
+    present = PresentClasses(moments)
     values: dict[str, Any] = {
         "num_classes": moments.num_classes,
         "num_samples": moments.num_samples,
         "counts": geometry.counts.tolist(),
     }
     if moments.has_scatter:
-        values["nc1"] = nc1(moments)
-        values["nc1_unweighted"] = nc1_unweighted(moments)
-        values["nc1_weighted"] = nc1_weighted(moments)
-        values["nc1_rank_aware"] = nc1_rank_aware(moments, geometry.rank)
-        values["nc1_corrected"] = nc1(moments, corrected=True)
-        values["cdnv_corrected"] = cdnv(moments, corrected=True)
+        values["nc1"] = nc1(present)
+        values["nc1_unweighted"] = nc1_unweighted(present)
+        values["nc1_weighted"] = nc1_weighted(present)
+        values["nc1_rank_aware"] = nc1_rank_aware(present, geometry.rank)
+        values["nc1_corrected"] = nc1(present, corrected=True)
+        values["cdnv_corrected"] = cdnv(present, corrected=True)
     values |= {
-        "nc1_trace_ratio": nc1_trace_ratio(moments),
-        "nc1_trace_ratio_corrected": nc1_trace_ratio(moments, corrected=True),
-        "cdnv": cdnv(moments),
-        "cdnv_unmerged": cdnv(moments, geometry.merged),
+        "nc1_trace_ratio": nc1_trace_ratio(present),
+        "nc1_trace_ratio_corrected": nc1_trace_ratio(present, corrected=True),
+        "cdnv": cdnv(present),
+        "cdnv_unmerged": cdnv(present, geometry.merged),
         "nc2_etf": nc2_etf(geometry),
         "minority_spread": minority_spread(geometry),
         "rank": geometry.rank,

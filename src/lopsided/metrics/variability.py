@@ -12,30 +12,31 @@ have merged, and :func:`nc1_trace_ratio` needs no inverse.
 With few samples a class every number here is biased: they look more collapsed than they are. ``corrected=True``
 estimates what infinitely many samples in the same proportions would give (see :mod:`lopsided.metrics.small_samples`);
 :func:`~lopsided.metrics.bootstrap_interval` puts an interval around it.
+
+Every function takes moments, or the :class:`~lopsided.metrics.present.PresentClasses` made of them, which keep what
+several measures have in common.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.metrics.moments import Moments
-from lopsided.metrics.small_samples import pooled_covariance, pseudo_inverse_bias, unbiased_variances
+from lopsided.metrics.present import LARGEST_BIAS, PresentClasses
 
 Array = NDArray[np.float64]
 
-#: Beyond this relative bias of Σ_B⁺, or below its negative for an inverse square distance, a second-order correction is
-#: not to be trusted.
-LARGEST_BIAS = 0.5
+#: What may be measured: moments, or their classes prepared for several measures.
+Measured: TypeAlias = Moments | PresentClasses
 
 
-def nc1(moments: Moments, *, corrected: bool = False) -> float:
+def nc1(moments: Measured, *, corrected: bool = False) -> float:
     r"""NC1 as in Hong & Ling (2024): :math:`\frac1K\operatorname{tr}(\Sigma_W\Sigma_B^+)`.
 
     .. math:: \Sigma_B=\frac1K\sum_k(\bar h_k-h_G)(\bar h_k-h_G)^\top,\qquad h_G\text{ the mean of all samples}
@@ -61,11 +62,12 @@ def nc1(moments: Moments, *, corrected: bool = False) -> float:
     >>> nc1(moments)
     0.005
     """
-    present = _Present(moments)
-    return present.inverse_quotient(present.uniform, present.frequencies, corrected=corrected)
+    return PresentClasses.of(moments).inverse_quotient(
+        weighted_scatter=False, weighted_centre=True, corrected=corrected
+    )
 
 
-def nc1_unweighted(moments: Moments, *, corrected: bool = False) -> float:
+def nc1_unweighted(moments: Measured, *, corrected: bool = False) -> float:
     r"""NC1 with every class counted once: :math:`\Sigma_B` averaged over classes, about the mean of the class means.
 
     Parameters
@@ -79,11 +81,12 @@ def nc1_unweighted(moments: Moments, *, corrected: bool = False) -> float:
     float
         :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
     """
-    present = _Present(moments)
-    return present.inverse_quotient(present.uniform, present.uniform, corrected=corrected)
+    return PresentClasses.of(moments).inverse_quotient(
+        weighted_scatter=False, weighted_centre=False, corrected=corrected
+    )
 
 
-def nc1_weighted(moments: Moments, *, corrected: bool = False) -> float:
+def nc1_weighted(moments: Measured, *, corrected: bool = False) -> float:
     r"""NC1 with every class counted by its samples: :math:`\Sigma_B` weighted by n_k/N, about the mean of all samples.
 
     Parameters
@@ -97,11 +100,10 @@ def nc1_weighted(moments: Moments, *, corrected: bool = False) -> float:
     float
         :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
     """
-    present = _Present(moments)
-    return present.inverse_quotient(present.frequencies, present.frequencies, corrected=corrected)
+    return PresentClasses.of(moments).inverse_quotient(weighted_scatter=True, weighted_centre=True, corrected=corrected)
 
 
-def nc1_rank_aware(moments: Moments, rank: int | None = None, *, corrected: bool = False) -> float:
+def nc1_rank_aware(moments: Measured, rank: int | None = None, *, corrected: bool = False) -> float:
     r"""Compute the paper's NC1 with :math:`\Sigma_B^+` restricted to its leading ``rank`` directions.
 
     It measures variability only along directions in which classes are told apart, so it stays small where rare classes
@@ -128,12 +130,12 @@ def nc1_rank_aware(moments: Moments, rank: int | None = None, *, corrected: bool
     """
     if rank is not None and rank < 0:
         raise ArgumentError("rank", "must be at least 0, a number of directions", rank)
-    present = _Present(moments)
-    rank = moments.geometry().rank if rank is None else rank
-    return present.inverse_quotient(present.uniform, present.frequencies, rank, corrected=corrected)
+    present = PresentClasses.of(moments)
+    rank = present.moments.geometry().rank if rank is None else rank
+    return present.inverse_quotient(weighted_scatter=False, weighted_centre=True, rank=rank, corrected=corrected)
 
 
-def nc1_trace_ratio(moments: Moments, *, corrected: bool = False) -> float:
+def nc1_trace_ratio(moments: Measured, *, corrected: bool = False) -> float:
     r"""Quotient of traces :math:`\operatorname{tr}\Sigma_W/\operatorname{tr}\Sigma_B`, the paper's :math:`\Sigma_B`.
 
     Parameters
@@ -148,12 +150,12 @@ def nc1_trace_ratio(moments: Moments, *, corrected: bool = False) -> float:
         Continuous through a merge; NaN when all class means coincide or fewer than two classes are present. Corrected,
         infinite where the class means are no further apart than noise would put them.
     """
-    present = _Present(moments)
+    present = PresentClasses.of(moments)
     variances = present.unbiased if corrected else present.variances
     return _over(float(present.frequencies @ variances), present.between(corrected), corrected)
 
 
-def nc1_trace_ratio_per_class(moments: Moments, *, corrected: bool = False) -> Array:
+def nc1_trace_ratio_per_class(moments: Measured, *, corrected: bool = False) -> Array:
     r"""Quotient :math:`\operatorname{tr}\Sigma_k/\operatorname{tr}\Sigma_B` in each class, Σ_B the paper's.
 
     The mean over samples of what classes of two samples or more have is :func:`nc1_trace_ratio`.
@@ -178,16 +180,16 @@ def nc1_trace_ratio_per_class(moments: Moments, *, corrected: bool = False) -> A
     >>> nc1_trace_ratio_per_class(moments)
     array([0.1, nan, nan])
     """
-    present = _Present(moments)
+    present = PresentClasses.of(moments)
     between = present.between(corrected)
-    variances = moments.within_class_variances.cpu().numpy()
-    if corrected:
-        counts = moments.counts.cpu().numpy()
-        variances = variances * counts / np.maximum(counts - 1, 1)
-    return np.array([_over(float(variance), between, corrected) for variance in variances])
+    ratios = np.full(present.moments.num_classes, np.nan)
+    for k in np.flatnonzero(present.several):
+        variance = present.unbiased[k] if corrected else present.variances[k]
+        ratios[present.classes[k]] = _over(float(variance), between, corrected)
+    return ratios
 
 
-def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> float:
+def cdnv(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> float:
     r"""Class-distance normalised variance (Galanti, György & Hutter, 2022), averaged over pairs of classes.
 
     .. math:: V_{kl}=\frac{\operatorname{tr}\Sigma_k+\operatorname{tr}\Sigma_l}{2\,\|\bar h_k-\bar h_l\|^2}
@@ -205,15 +207,15 @@ def cdnv(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: b
     -------
     float
         Infinite where two classes outside ``merged`` have the same mean or, corrected, means so close that their noise
-        decides on the distance. Only classes of two samples or more take part,
-        the others having no variance to speak of; NaN where no pair is left.
+        decides on the distance. Only classes of two samples or more take part, since one sample has no variance; NaN
+        where no pair is left.
     """
     pairs = cdnv_pairs(moments, merged, corrected=corrected)
     defined = ~np.isnan(pairs)
     return float(np.mean(pairs[defined])) if defined.any() else float("nan")
 
 
-def cdnv_per_class(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
+def cdnv_per_class(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
     """(K,) CDNV of each class, averaged over the classes it is paired with; parameters as for :func:`cdnv`.
 
     Returns
@@ -229,7 +231,7 @@ def cdnv_per_class(moments: Moments, merged: Sequence[Sequence[int]] = (), *, co
     return means
 
 
-def cdnv_pairs(moments: Moments, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
+def cdnv_pairs(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
     """(K, K) the :math:`V_{kl}` of :func:`cdnv`, symmetric; parameters as there.
 
     Returns
@@ -237,26 +239,25 @@ def cdnv_pairs(moments: Moments, merged: Sequence[Sequence[int]] = (), *, correc
     (K, K) array
         NaN on the diagonal, for pairs inside a merged group, and for classes of fewer than two samples.
     """
-    variances = moments.within_class_variances.cpu().numpy()
-    classes = np.flatnonzero(np.isfinite(variances))
-    group = np.arange(moments.num_classes)
+    present = PresentClasses.of(moments)
+    several, num_classes = present.several, present.moments.num_classes
+    classes, variances, squared = present.classes[several], present.variances[several], present.squared_distances
+    group = np.arange(num_classes)
     for members in merged:
         group[list(members)] = group[members[0]]
-    means, counts = moments.means.cpu().numpy()[classes], moments.counts.cpu().numpy()[classes]
-    squared, variances = cdist(means, means, "sqeuclidean"), variances[classes]
     if corrected:
-        noise = variances / (counts - 1)
+        noise = variances / (present.counts[several] - 1)
         variances = variances + noise
     sums = variances[:, None] + variances
     values = np.divide(sums, 2 * squared, out=np.full_like(sums, np.inf), where=squared > 0)
     if corrected:
-        bias = _distance_bias(means, squared, noise, moments.within_class_covariance.cpu().numpy())
+        bias = _distance_bias(present.means[several], squared, noise, present.within)
         with np.errstate(over="ignore"):  # of means far closer than their noise the inverse is infinite
             values *= np.exp(bias)
         # A lower value than that says more than the second order knows: the noise decides, or digits are lost.
         values[bias < -LARGEST_BIAS] = np.inf
     values[group[classes, None] == group[classes]] = np.nan
-    pairs = np.full((moments.num_classes, moments.num_classes), np.nan)
+    pairs = np.full((num_classes, num_classes), np.nan)
     pairs[np.ix_(classes, classes)] = values
     return pairs
 
@@ -283,80 +284,3 @@ def _over(within: float, between: float, corrected: bool) -> float:
     if corrected and between <= 0 and not math.isnan(within):
         return float("inf")
     return within / between if between > 0 else float("nan")
-
-
-class _Present:
-    """The moments of the classes that have samples, as NumPy arrays."""
-
-    def __init__(self, moments: Moments) -> None:
-        counts = moments.counts.cpu().numpy()
-        present = counts > 0
-        self.counts = counts[present]
-        self.means: Array = moments.means.cpu().numpy()[present]
-        self.variances: Array = np.nan_to_num(moments.within_class_variances.cpu().numpy()[present])
-        self.uniform: Array = np.full(len(self.counts), 1 / max(len(self.counts), 1))
-        self.frequencies: Array = self.counts / max(self.counts.sum(), 1)
-        self._moments = moments
-
-    @cached_property
-    def within(self) -> Array:
-        """(d, d) Σ_W over all N samples."""
-        covariance: Array = self._moments.within_class_covariance.cpu().numpy()
-        return covariance
-
-    @cached_property
-    def unbiased(self) -> Array:
-        """(K,) Variance of each class, estimated without bias."""
-        return unbiased_variances(self.counts, self.variances * self.counts)
-
-    def between(self, corrected: bool) -> float:
-        """Trace of the paper's Σ_B, without what the noise of the means adds if ``corrected``; NaN for one class."""
-        if len(self.means) < 2:
-            return float("nan")
-        trace = float(self.uniform @ np.sum((self.means - self.frequencies @ self.means) ** 2, axis=1))
-        if corrected:
-            contrast = _contrast(self.uniform, self.frequencies)
-            trace -= float(np.sum(contrast**2, axis=0) @ (self.unbiased / self.counts))
-        return trace
-
-    def inverse_quotient(
-        self, weights: Array, centre: Array, rank: int | None = None, *, corrected: bool = False
-    ) -> float:
-        """``tr(Σ_W Σ_B⁺)/K`` with ``Σ_B = Σ weights_k (h̄_k − c)(h̄_k − c)ᵀ``, ``c = Σ centre_k h̄_k``.
-
-        The inverse is taken through the singular values of the weighted means. Those whose squares, the eigenvalues of
-        Σ_B, are below max(K, d)·eps of the largest count as zero, as they would in a pseudo-inverse of Σ_B itself.
-        """
-        num_classes, dim = self.means.shape
-        if num_classes < 2:
-            return float("nan")
-        scaled = np.sqrt(weights)[:, None] * (self.means - centre @ self.means)
-        left, values, directions = np.linalg.svd(scaled, full_matrices=False)
-        eigenvalues = values**2
-        kept = int(np.sum(eigenvalues > max(num_classes, dim) * np.finfo(np.float64).eps * eigenvalues[0]))
-        kept = kept if rank is None else min(rank, kept)
-        if kept == 0:
-            return float("nan")
-        left, eigenvalues, basis = left[:, :kept], eigenvalues[:kept], directions[:kept]
-        spread = np.einsum("rd,rd->r", basis @ self.within, basis)
-        quotient = float(np.sum(spread / eigenvalues) / num_classes)
-        trace, degrees = float(np.trace(self.within)), int(np.sum(self.counts - 1))
-        if not corrected or trace == 0:
-            # Samples that are all at their class mean tell nothing of noise, unless there is only one of each.
-            return quotient if not corrected or degrees > 0 else float("nan")
-        pooled = pooled_covariance(self.within * self.counts.sum(), degrees)
-        contrast = _contrast(weights, centre)
-        noise = self.unbiased / (self.counts * np.trace(pooled.covariance))
-        outer = left.T @ contrast
-        within_rank = (outer * noise) @ outer.T
-        excess = float(np.sum(contrast**2 @ noise) - np.trace(within_rank))
-        bias = pseudo_inverse_bias(eigenvalues, basis, within_rank, excess, *pooled)
-        if abs(bias) > LARGEST_BIAS:
-            return float("nan")
-        return quotient * float(self.frequencies @ self.unbiased) / trace * math.exp(-bias)
-
-
-def _contrast(weights: Array, centre: Array) -> Array:
-    """(K, K) what takes class means to weighted, centred ones: ``diag(√weights)(I − 1 centreᵀ)``."""
-    contrast: Array = np.sqrt(weights)[:, None] * (np.eye(len(weights)) - centre)
-    return contrast
