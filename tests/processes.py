@@ -8,15 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 
+def loaded_after(*steps: str) -> list[set[str]]:
+    """The packages that a fresh interpreter has loaded after each of several steps."""
+    names = "sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    after = f"\nprint(json.dumps({names}), file=sys.__stderr__)\n"
+    code = "import json, sys\n" + "".join(step + after for step in steps)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    loaded = [set(json.loads(line)) for line in process.stderr.splitlines() if line.startswith("[")]
+    assert len(loaded) == len(steps)
+    return loaded
+
+
 def loaded_by(code: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has loaded once it has run the code."""
-    process = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {name.partition(".")[0] for name in json.loads(process.stdout.splitlines()[-1])}
+    """The packages that a fresh interpreter has loaded once it has run the code."""
+    return loaded_after(code)[0]
 
 
 def run_two_workers(main: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:

@@ -1,12 +1,11 @@
 """What is loaded when, and which room may use which."""
 
 import ast
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from processes import loaded_after
 
 SOURCE = Path(__file__).parents[1] / "src" / "lopsided"
 
@@ -141,18 +140,6 @@ def test_the_walk_sees_what_is_there():
     assert ("lopsided.metrics.modular", "typing") in IMPORTS["lopsided.metrics"]
     assert "torch" in weight_of("lopsided.metrics")
     assert not weight_of("lopsided") & HEAVY
-
-
-def loaded_after(*steps: str) -> list[set[str]]:
-    """The packages that a fresh interpreter has loaded after each of several steps."""
-    names = "sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
-    after = f"\nprint(json.dumps({names}), file=sys.__stderr__)\n"
-    code = "import json, sys\n" + "".join(step + after for step in steps)
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    loaded = [set(json.loads(line)) for line in process.stderr.splitlines() if line.startswith("[")]
-    assert len(loaded) == len(steps)
-    return loaded
 
 
 def command(arguments: str) -> str:

@@ -197,6 +197,7 @@ def regularised(share: float, epochs: int = 30, **options: Any) -> tuple[Any, Co
     return fitter, monitor
 
 
+@pytest.mark.slow
 def test_no_alarm_below_the_threshold():
     with warnings.catch_warnings():
         warnings.simplefilter("error", CollapseWarning)
@@ -207,6 +208,7 @@ def test_no_alarm_below_the_threshold():
     assert monitor.measurement.values["merged"] == []
 
 
+@pytest.mark.slow
 def test_alarm_past_the_threshold():
     with pytest.warns(CollapseWarning, match=r"step \d+: class") as caught:
         _, monitor = regularised(1.3, epochs=60, counts=COUNTS)
@@ -220,6 +222,7 @@ def test_alarm_past_the_threshold():
     assert monitor.measurement.forecast.lost == [[5, 6, 7, 8, 9]]
 
 
+@pytest.mark.slow
 def test_early_stop_comes_before_the_merge():
     with pytest.warns(CollapseWarning):
         fitter, monitor = regularised(1.3, on_merge="stop")
@@ -229,9 +232,9 @@ def test_early_stop_comes_before_the_merge():
 
 
 def test_alarms_may_be_left_to_the_caller():
-    fitter, monitor = regularised(1.3, on_merge="ignore")  # a warning would be an error
+    fitter, monitor = regularised(1.3, epochs=15, on_merge="ignore")  # a warning would be an error
     assert monitor.alarms
-    assert fitter.current_epoch == 30
+    assert fitter.current_epoch == 15
 
 
 def test_the_optimisers_decay_is_found():

@@ -12,6 +12,8 @@ from callbacks.two_trainers import main
 from lopsided.metrics import Moments, measure
 from processes import run_two_workers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):

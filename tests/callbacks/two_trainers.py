@@ -34,4 +34,3 @@ def main(rank: int, port: str, result: Path) -> None:
         result,
     )
     torch.distributed.destroy_process_group()
-

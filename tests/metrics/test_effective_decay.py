@@ -118,6 +118,7 @@ def test_compare_solves_the_model_of_this_network(lambda_z, lost):
 
 
 @pytest.mark.parametrize(("lambda_z", "lost"), [(0.005, []), (0.014, [[5, 6, 7, 8, 9]])], ids=["kept", "lost"])
+@pytest.mark.slow
 def test_a_network_trained_on_the_digits_tells_its_decay_and_is_predicted_by_it(lambda_z, lost):
     data = load_data("digits", "60x5,15x5")
     network = build_network("mlp", data.input_shape, data.num_classes, hidden=(64,), dim=16)

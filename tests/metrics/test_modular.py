@@ -115,7 +115,7 @@ def test_what_measures_have_in_common_is_computed_once(head, monkeypatch):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_any_order_batch_and_split_give_the_same(seed, batch, forward):
     features, labels = samples()
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))

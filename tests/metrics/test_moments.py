@@ -83,11 +83,11 @@ def test_real_images():
     assert_matches_twin(gather(features, labels, 10, 128, order), twins.class_moments(features, labels, 10))
 
 
-@pytest.mark.parametrize("batch", [1, 32, 4000])
+@pytest.mark.parametrize("batch", [1, 32, 1000])
 def test_a_collapse_to_1e_12_of_the_mean_is_still_measured(batch):
     """Raw second moments would have lost every digit here: eps · |mean|² is 2e-4 of the variance."""
     rng = np.random.default_rng(1)
-    counts = [2000, 1500, 400, 100]
+    counts = [500, 375, 100, 25]
     labels = rng.permutation(np.repeat(np.arange(4), counts))
     dim = 8
     directions = np.linalg.qr(rng.normal(size=(dim, 4)))[0].T

@@ -132,7 +132,7 @@ def test_an_absent_class():
 
 @pytest.mark.parametrize("function", EVERY)
 def test_other_classes(function):
-    with pytest.raises(ValueError, match="predicted must have the classes that were measured, 3; got 6"):
+    with pytest.raises(ValueError, match="predicted must have as many classes as are measured, 3; got 6"):
         function(measured(0, [3, 2, 1]), PREDICTED)
 
 

@@ -143,6 +143,7 @@ def test_traces_alone_give_all_that_needs_no_inverse(network):
     assert metrics.nc1_trace_ratio(twice) == pytest.approx(expected["nc1_trace_ratio"], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_torchmetrics_is_loaded_only_when_asked_for():
     assert not loaded_by("import lopsided.metrics as m; m.Moments(2, 2)") & {"torchmetrics", "matplotlib"}
     assert issubclass(metrics.NeuralCollapse, torchmetrics.Metric)

@@ -28,6 +28,9 @@ def assert_alike(found, expected):
         assert found[name] == (pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value), name
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
     """The answers of two real processes over gloo, and what they measured."""
@@ -40,7 +43,9 @@ def two_workers(tmp_path_factory):
     arrays = {"features": features, "labels": labels, "weight": head.weight.detach(), "bias": head.bias.detach()}
     np.savez(folder / "data.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
     results = [folder / f"{rank}.json" for rank in range(2)]
-    run_two_workers(main, [(rank, folder / "store", folder / "data.npz", result) for rank, result in enumerate(results)])
+    run_two_workers(
+        main, [(rank, folder / "store", folder / "data.npz", result) for rank, result in enumerate(results)]
+    )
     return [json.loads(result.read_text()) for result in results], features, labels, head
 
 

@@ -64,4 +64,3 @@ def main(rank: int, store: Path, data: Path, result: Path) -> None:
     answers["stepped"] = {name: float(value) for name, value in stepped.compute().items()}
     result.write_text(json.dumps(answers))
     torch.distributed.destroy_process_group()
-

@@ -140,7 +140,7 @@ class FeatureCapture:
                 raise ArgumentError(
                     "call",
                     "must say which call counts where the classifier runs several times a pass",
-                    remedy=f"{name!r} ran {calls} times: give call=0 to call={calls - 1}, or call=-1 for the last",
+                    remedy=f"{name!r} ran {calls} times; give call=0 for the first, or call=-1 for the last",
                 )
             if module not in self._inputs:
                 raise ArgumentError("call", f"must be below the {calls} calls of {name!r} in this pass", self._call)
@@ -191,8 +191,8 @@ class FeatureCapture:
         if len(last) != 1:
             raise ArgumentError(
                 "classifier",
-                f"must be named: several layers with {self._num_classes} outputs run, and not all lead to one of them,"
-                " or the graph is not kept",
+                f"must be named where several layers with {self._num_classes} outputs run and not all lead to one, or"
+                " where the graph is not kept",
                 got=names,
                 remedy="give classifier=",
             )

@@ -102,7 +102,7 @@ def gather(
         except ValueError as error:
             raise ArgumentError(
                 source,
-                f"must hold samples that can be measured; in the batch that begins with sample {done}, {error}",
+                f"must hold samples that can be measured; see the batch from sample {done} on: {error}",
             ) from None
         if head is not None and len(samples):
             logits = samples.double() @ head.T
