@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from lopsided.callbacks import CollapseRecorder
-from lopsided.callbacks.schedule import LARGEST_STRIDE
+from lopsided.callbacks.monitor import LARGEST_STRIDE
 
 CLASSES, BLOCK, PAIRS, MEASUREMENTS = 10, 32, 9, 3
 

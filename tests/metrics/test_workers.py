@@ -43,9 +43,8 @@ def two_workers(tmp_path_factory):
     arrays = {"features": features, "labels": labels, "weight": head.weight.detach(), "bias": head.bias.detach()}
     np.savez(folder / "data.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
     results = [folder / f"{rank}.json" for rank in range(2)]
-    run_two_workers(
-        main, [(rank, folder / "store", folder / "data.npz", result) for rank, result in enumerate(results)]
-    )
+    given = folder / "store", folder / "data.npz"
+    run_two_workers(main, [(rank, *given, result) for rank, result in enumerate(results)])
     return [json.loads(result.read_text()) for result in results], features, labels, head
 
 

@@ -42,11 +42,8 @@ class Monitor:
         check_whole("every_n_steps", every_n_steps, optional=True)
         check_whole("every_n_batches", every_n_batches, optional=True)
         if loader == "val" and every_n_steps is not None:
-            raise ArgumentError(
-                "every_n_steps",
-                f"must be left out where loader='val': see {self.validation_interval}",
-                every_n_steps,
-            )
+            rule = f"must be left out where `loader` is 'val': see {self.validation_interval}"
+            raise ArgumentError("every_n_steps", rule, every_n_steps)
         self.recorder = CollapseRecorder(num_classes, **options)
         self.loader, self.on_merge = loader, on_merge
         self.every_n_steps, self.every_n_batches = every_n_steps, every_n_batches

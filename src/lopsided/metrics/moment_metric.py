@@ -180,7 +180,7 @@ class MomentMetric(Metric):
             if incoming_state._shape != self._shape:
                 raise ArgumentError(
                     "incoming_state",
-                    f"must be of the same (num_classes, dim, scatter), {self._shape}",
+                    f"must be of the same (`num_classes`, `dim`, `scatter`), {self._shape}",
                     incoming_state._shape,
                 )
             updates, incoming_state = incoming_state.update_count, incoming_state.metric_state
