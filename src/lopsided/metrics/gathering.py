@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lopsided.core.arguments import ArgumentError
+from lopsided.metrics.capture import FeatureCapture
 from lopsided.metrics.moments import Moments, TensorLike, as_tensor
-
-if TYPE_CHECKING:
-    from lopsided.metrics.capture import FeatureCapture
 
 #: Samples that a model is given at once where it comes with a data set and not with batches.
 _BATCH = 256
@@ -160,8 +158,6 @@ def gather_from_model(
     >>> found.moments.dim, found.moments.counts.tolist(), found.weight.shape
     (5, [10, 10, 10], torch.Size([3, 5]))
     """
-    from lopsided.metrics.capture import FeatureCapture
-
     batches = DataLoader(data, batch_size=_BATCH) if isinstance(data, Dataset) else data
     first_parameter = next(model.parameters(), None)
     device = torch.device("cpu") if first_parameter is None else first_parameter.device
