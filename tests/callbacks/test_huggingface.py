@@ -143,7 +143,9 @@ def test_tokens(tmp_path):
     network = model(BertForTokenClassification)
     fitter = trainer(tmp_path, network, data=data)
     TrainerCollapseMonitor(CLASSES).attach(fitter)
-    with pytest.raises(ValueError, match=r"^features must have shape .* got \(8, 6, 16\) at 'classifier'; give reduce"):
+    with pytest.raises(
+        ValueError, match=r"^features must have shape .* got \(8, 6, 16\) at 'classifier'; give reduce="
+    ):
         fitter.train()
     monitor = TrainerCollapseMonitor(
         CLASSES, loader="val", reduce=lambda h: h.flatten(0, 1), labels=lambda batch: batch["labels"].flatten()
@@ -180,7 +182,7 @@ def test_lost_classes_stop_training(tmp_path):
         ({"loader": "eval"}, "^loader must be 'train' or 'val'; got 'eval'"),
         ({"on_merge": None}, "^on_merge must be 'warn', 'stop' or 'ignore'; got "),
         ({"every_n_steps": 0}, "^every_n_steps must be a whole number"),
-        ({"loader": "val", "every_n_steps": 2}, "^every_n_steps must be left out where loader is 'val'"),
+        ({"loader": "val", "every_n_steps": 2}, "^every_n_steps must be left out where loader='val'"),
     ],
 )
 def test_arguments(arguments, message):

@@ -151,7 +151,7 @@ def test_batches_of_other_forms(collate, where):
 def test_what_is_not_to_be_found_is_said_in_one_line():
     model = Classifier(labels_of=lambda batch: batch["meta"]["digit"])
     with pytest.raises(
-        ValueError, match=r"^labels must be .* got a mapping with the keys 'image', 'meta'; give labels,"
+        ValueError, match=r"^labels must be .* got a mapping with the keys 'image', 'meta'; give labels="
     ):
         lightning_fit(model, CollapseMonitor(CLASSES), train=loader(collate=as_nested))
     assert all(not module._forward_pre_hooks for module in model.modules())
@@ -168,7 +168,7 @@ def test_what_is_not_to_be_found_is_said_in_one_line():
         ({"every_n_epochs": 0}, "^every_n_epochs must be a whole number"),
         ({"every_n_steps": 1.5}, "^every_n_steps must be a whole number"),
         ({"every_n_batches": True}, "^every_n_batches must be a whole number"),
-        ({"loader": "val", "every_n_steps": 5}, "^every_n_steps must be left out where loader is 'val'"),
+        ({"loader": "val", "every_n_steps": 5}, "^every_n_steps must be left out where loader='val'"),
         ({"counts": "500x5"}, "^counts must have one entry a class, 10; got 5"),
         ({"lambda_w": -1.0}, "^lambda_w must be a finite number of at least 0"),
         ({"call": -3}, "^call must be"),

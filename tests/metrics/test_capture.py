@@ -149,7 +149,7 @@ def test_several_calls_a_pass():
     model, inputs = Sequences(), torch.randn(3, 5)
     with FeatureCapture(model, CLASSES) as capture:
         model(inputs, times=3)
-        with pytest.raises(ValueError, match=r"^call must say which call counts .* 'head' ran 3 times; give call, "):
+        with pytest.raises(ValueError, match=r"^call must say which call counts .* 'head' ran 3 times; give call=0"):
             capture.take()
         model(inputs)  # what was refused is forgotten
         assert torch.equal(capture.take(), inputs)

@@ -58,7 +58,7 @@ def labels_of(batch: Any) -> Tensor:
         "labels",
         f"must be the second of a pair, or stand under one of {', '.join(LABEL_KEYS)}, in a batch",
         got=found,
-        remedy="give `labels`, a function from a batch to its labels",
+        remedy="give labels=, a function from a batch to its labels",
     )
 
 

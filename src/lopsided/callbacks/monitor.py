@@ -42,7 +42,7 @@ class Monitor:
         check_whole("every_n_steps", every_n_steps, optional=True)
         check_whole("every_n_batches", every_n_batches, optional=True)
         if loader == "val" and every_n_steps is not None:
-            rule = f"must be left out where `loader` is 'val': see {self.validation_interval}"
+            rule = f"must be left out where loader='val': see {self.validation_interval}"
             raise ArgumentError("every_n_steps", rule, every_n_steps)
         self.recorder = CollapseRecorder(num_classes, **options)
         self.loader, self.on_merge = loader, on_merge

@@ -140,7 +140,7 @@ class FeatureCapture:
                 raise ArgumentError(
                     "call",
                     "must say which call counts where the classifier runs several times a pass",
-                    remedy=f"{name!r} ran {calls} times; give `call`, from 0 to {calls - 1}, or -1 for the last",
+                    remedy=f"{name!r} ran {calls} times; give call=0 to call={calls - 1}, or -1 for the last",
                 )
             if module not in self._inputs:
                 raise ArgumentError("call", f"must be below the {calls} calls of {name!r} in this pass", self._call)
@@ -155,7 +155,7 @@ class FeatureCapture:
                 "features",
                 "must have shape (B, d), one row a sample",
                 got=f"{tuple(features.shape)} {origin}",
-                remedy="give `reduce`, a function that makes rows of them, such as lambda h: h[:, 0]",
+                remedy="give reduce=, a function that makes rows of them, such as lambda h: h[:, 0]",
             )
         return features
 

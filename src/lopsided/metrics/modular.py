@@ -138,7 +138,7 @@ class NC1(_SingleValue):
         check_choice("convention", convention, tuple(CONVENTIONS))
         if convention != "trace_ratio" and not self._shape[2]:
             raise ArgumentError(
-                "scatter", "must be kept to invert Σ_B", False, remedy="or choose `convention` 'trace_ratio'"
+                "scatter", "must be kept to invert Σ_B", False, remedy="or choose convention='trace_ratio'"
             )
         self.convention, self.corrected = convention, corrected
 

@@ -187,7 +187,7 @@ class Moments:
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ArgumentError(name, "must be a whole number of at least 1", value)
         if device is not None and torch.device(device).type == "mps":
-            raise ArgumentError("device", "must know float64, which 'mps' does not", remedy="give `device` 'cpu'")
+            raise ArgumentError("device", "must know float64, which 'mps' does not", remedy="give device='cpu'")
         self._state = empty_moments(int(num_classes), int(dim), scatter=scatter, device=device)
 
     @classmethod
