@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import lopsided as lp
-from lopsided.paper.bundled import read_stated
+from lopsided.paper.bundled import read_bundled
 from lopsided.paper.demo import demo_configurations, run_demo
 
 RARE, ALL = [[5, 6, 7, 8, 9]], [list(range(10))]
@@ -16,7 +16,7 @@ def runs():
     return {run.name: run for run in run_demo("digits").runs}
 
 
-@pytest.mark.parametrize("name", read_stated("demo"))
+@pytest.mark.parametrize("name", read_bundled("demo"))
 def test_the_decays_lie_on_the_three_sides_of_the_thresholds(name):
     runs = demo_configurations(name)
     thresholds = runs["below"].model.thresholds()
@@ -24,9 +24,9 @@ def test_the_decays_lie_on_the_three_sides_of_the_thresholds(name):
     assert runs["below"].lambda_z < rare < runs["between"].lambda_z < complete < runs["above"].lambda_z
 
 
-@pytest.mark.parametrize("name", read_stated("demo"))
+@pytest.mark.parametrize("name", read_bundled("demo"))
 def test_network_and_descent_are_those_of_the_figures_at_small_scale(name):
-    (scale,) = (table for scale, table in read_stated("scales").items() if scale != "full" and table["data"] == name)
+    (scale,) = (table for scale, table in read_bundled("scales").items() if scale != "full" and table["data"] == name)
     for run in demo_configurations(name).values():
         assert (run.data, list(run.hidden), run.dim) == (name, scale["hidden"], scale["dim"])
         assert {key: run.descent[key] for key in run.descent if key in scale} == {

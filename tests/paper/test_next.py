@@ -7,22 +7,20 @@ import numpy as np
 import pytest
 
 from lopsided.paper.generalisation import class_table, rank_correlation, within
-from lopsided.paper.groups import group_label, grouped, own_lead, told_as_predicted
+from lopsided.paper.groups import group_label, recognised_as_predicted
 from lopsided.paper.judging import judge_experiment
 from lopsided.paper.plans import NEXT, plan
-from lopsided.paper.reproduction import Reproduction
 from lopsided.report import figure_reproduction, write_reproduction
 from lopsided.runs.apply_remedy import apply_remedy
 from lopsided.training.building import INITIALISATIONS
-from trained import as_trained
+from trained import as_trained, changed
 
 
 def carried_out(name, chosen=slice(None)):
     """An experiment whose networks ended where they were predicted to."""
     experiment = plan(name, changes={"data": "digits"})
     experiment = dataclasses.replace(experiment, points=experiment.points[chosen])
-    pairs = [as_trained(point, experiment) for point in experiment.points]
-    return experiment, [entry for entry, _ in pairs], [run for _, run in pairs]
+    return experiment, [as_trained(point, experiment) for point in experiment.points]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +58,8 @@ def test_initialisations_are_all_there_with_many_seeds_on_both_sides_of_a_thresh
 
 def test_losses_are_those_asked_for():
     experiment = plan("losses", changes={"data": "digits"})
-    rows = [point.fitted.settings for point in experiment.points]
-    assert list(grouped(group_label(row, experiment.by) for row in rows)) == [
+    labels = [group_label(point.fitted.settings, experiment.by) for point in experiment.points]
+    assert list(dict.fromkeys(labels)) == [
         "weights 1x5,2.236x5",
         "weights 1x5,5x5",
         "weights 1x5,2.236x5, reduction samples",
@@ -85,18 +83,18 @@ def test_networks_at_the_optimum_hold_every_claim(initialisation):
     [
         ({"mean_logits_error": 0.11}, "default: mean logits as predicted"),
         ({"mean_logits_error": None}, "default: mean logits as predicted"),
-        ({"class_accuracy": [1.0] * 5 + [0.0] * 5}, "default: classes told apart as predicted"),
+        ({"class_accuracy": [1.0] * 5 + [0.0] * 5}, "default: classes recognised as predicted"),
     ],
 )
 def test_what_differs_in_a_group_is_what_does_not_hold(initialisation, change, claim):
-    experiment, rows, runs = initialisation
-    checks = judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs).checks
+    experiment, runs = initialisation
+    checks = judge_experiment(experiment, [changed(runs[0], **change), *runs[1:]]).checks
     assert [check.claim for check in checks if not check.holds] == [claim]
 
 
 def test_a_run_that_diverged_agrees_with_nothing(initialisation):
-    experiment, rows, runs = initialisation
-    checks = judge_experiment(experiment, [{**rows[0], "outcome": "diverged"}, *rows[1:]], runs).checks
+    experiment, runs = initialisation
+    checks = judge_experiment(experiment, [changed(runs[0], outcome="diverged"), *runs[1:]]).checks
     failed = [check.claim for check in checks if not check.holds]
     assert failed[0] == "no run diverges or sticks"
     assert len(failed) == 5
@@ -104,36 +102,35 @@ def test_a_run_that_diverged_agrees_with_nothing(initialisation):
 
 
 def test_a_group_that_merges_elsewhere_is_found(initialisation):
-    experiment, rows, runs = initialisation
-    wrong = [dataclasses.replace(runs[0], measured=runs[1].predicted), *runs[1:]]
-    checks = claims(judge_experiment(experiment, rows, wrong).checks)
+    experiment, runs = initialisation
+    wrong = changed(runs[0], run=dataclasses.replace(runs[0].run, measured=runs[1].run.predicted))
+    checks = claims(judge_experiment(experiment, [wrong, *runs[1:]]).checks)
     assert checks["default: merged classes as predicted"].found == "1 of 2"
     assert not checks["default: rank as predicted"].holds
 
 
 def test_runs_next_to_a_threshold_are_not_judged(initialisation):
-    experiment, rows, runs = initialisation
-    near = [{**entry, "near_threshold": entry["initialisation"] == "he"} for entry in rows]
-    checks = judge_experiment(experiment, near, runs).checks
+    experiment, runs = initialisation
+    near = [changed(entry, near_threshold=entry.row["initialisation"] == "he") for entry in runs]
+    checks = judge_experiment(experiment, near).checks
     assert not [check for check in checks if check.claim.startswith("he:")]
     assert all(check.holds for check in checks)
 
 
-def test_ties_can_be_told_either_way(initialisation):
-    _, rows, runs = initialisation
+def test_ties_may_end_either_way(initialisation):
+    _, runs = initialisation
     merged = runs[1]  # the rare classes have merged: their leads are those over the common classes
-    lead = own_lead(merged.predicted)
-    assert (lead[:5] > 0).all()
-    assert (lead[5:] <= 0).all()
-    assert told_as_predicted(rows[1], merged)
-    assert not told_as_predicted({**rows[1], "class_accuracy": [1.0] * 10}, merged)
+    assert (merged.predicted_lead[:5] > 0).all()
+    assert (merged.predicted_lead[5:] <= 0).all()
+    assert recognised_as_predicted(merged)
+    assert not recognised_as_predicted(changed(merged, class_accuracy=[1.0] * 10))
 
 
 def test_predictions_are_ranked_class_by_class(generalisation):
-    experiment, rows, _ = generalisation
-    table = class_table([point.fitted for point in experiment.points], rows)
-    assert len(table.accuracy) == 10 * len(rows)
-    assert not (table.lost & table.told).any()
+    _, runs = generalisation
+    table = class_table(runs)
+    assert len(table.accuracy) == 10 * len(runs)
+    assert not (table.lost & table.kept).any()
     np.testing.assert_array_equal(table.lost[table.lost], table.predicted["lead"][table.lost] < 0)
     everything = np.ones(len(table.accuracy), dtype=bool)
     for counts in (False, True):
@@ -154,19 +151,21 @@ def test_rank_correlation_is_pearsons_of_the_ranks():
 
 
 def test_test_accuracy_is_judged_against_predictions(generalisation):
-    experiment, rows, runs = generalisation
-    judged = judge_experiment(experiment, rows, runs)
+    experiment, runs = generalisation
+    judged = judge_experiment(experiment, runs)
     checks = claims(judged.checks)
-    assert checks["a class that the optimum does not tell is not told on test samples"].holds
-    assert checks["a class that the optimum tells is told on test samples"].holds
+    assert checks["a class predicted to be lost is lost on test samples"].holds
+    assert checks["a class predicted to be kept is kept on test samples"].holds
     assert checks["lead of the own logit ranks test accuracy, over all classes and runs"].holds
-    # where everything told is told perfectly there is nothing to rank
-    assert not [claim for claim in checks if claim.endswith("over decays, where the optimum tells it")]
-    assert judged.notes[0].startswith("Of classes that the optimum gives to others 0.0 % of the test samples")
-    turned = [{**entry, "test_class_accuracy": [1 - value for value in entry["test_class_accuracy"]]} for entry in rows]
-    checks = claims(judge_experiment(experiment, turned, runs).checks)
-    assert not checks["a class that the optimum does not tell is not told on test samples"].holds
-    assert not checks["a class that the optimum tells is told on test samples"].holds
+    # where everything that is kept is recognised perfectly there is nothing to rank
+    assert not [claim for claim in checks if claim.endswith("over decays, where it is predicted to be kept")]
+    assert judged.notes[0].startswith("Of the test samples of classes predicted to be lost, 0.0 % are")
+    turned = [
+        changed(entry, test_class_accuracy=[1 - value for value in entry.row["test_class_accuracy"]]) for entry in runs
+    ]
+    checks = claims(judge_experiment(experiment, turned).checks)
+    assert not checks["a class predicted to be lost is lost on test samples"].holds
+    assert not checks["a class predicted to be kept is kept on test samples"].holds
     assert not checks["lead of the own logit ranks test accuracy, over all classes and runs"].holds
 
 
@@ -179,44 +178,40 @@ def remedies():
         if point.fitted.remedy in wanted and point.fitted.head == "linear" and point.fitted.stated_loss is None
     )
     experiment = dataclasses.replace(experiment, points=chosen)
-    pairs = [as_trained(point, experiment) for point in chosen]
-    return experiment, [entry for entry, _ in pairs], [run for _, run in pairs]
+    return experiment, [as_trained(point, experiment) for point in chosen]
 
 
 def test_remedies_are_judged_and_put_in_a_table():
-    experiment, rows, runs = remedies()
-    rows = [{**entry, "test_accuracy_rare": 0.5 if entry["remedy"] in ("decay", "merging") else 0.0} for entry in rows]
-    judged = judge_experiment(experiment, rows, runs)
+    experiment, runs = remedies()
+    helped = ("decay", "merging")
+    runs = [changed(entry, test_accuracy_rare=0.5 if entry.row["remedy"] in helped else 0.0) for entry in runs]
+    judged = judge_experiment(experiment, runs)
     assert all(check.holds for check in judged.checks)
     found = claims(judged.checks)
     assert found["as it is: test accuracy of rare classes, predicted lost"].target == "≤ 5 %"
-    assert found["merging: test accuracy of rare classes, predicted told"].target == "≥ 20 %"
+    assert found["merging: test accuracy of rare classes, predicted kept"].target == "≥ 20 %"
     (table,) = judged.tables
     assert [line[0] for line in table.lines] == ["as it is", "decay", "merging", "logit-adjustment"]
-    assert [line[1] for line in table.lines] == ["lost", "told", "told", "tied"]
+    assert [line[1] for line in table.lines] == ["lost", "kept", "kept", "tied"]
     assert [line[4] for line in table.lines] == ["3 of 3"] * 4
     assert table.lines[1][5] == "50.0 ± 0.0 %"
-    wrong = [{**entry, "test_accuracy_rare": 0.1} for entry in rows]
-    checks = judge_experiment(experiment, wrong, runs).checks
+    wrong = [changed(entry, test_accuracy_rare=0.1) for entry in runs]
+    checks = judge_experiment(experiment, wrong).checks
     assert sum(not check.holds for check in checks) == 3
 
 
 @pytest.mark.parametrize("name", ["initialisation", "generalisation", "remedies"])
 def test_the_folder_of_an_experiment(name, tmp_path):
-    experiment, rows, runs = remedies() if name == "remedies" else carried_out(name, slice(0, None, 10))
-    judged = judge_experiment(experiment, rows, runs)
-    result = Reproduction(
-        experiment, tuple(rows), tuple(runs), tuple(judged.checks), tuple(judged.notes), tuple(judged.tables)
-    )
+    result = judge_experiment(*(remedies() if name == "remedies" else carried_out(name, slice(0, None, 10))))
     assert figure_reproduction(result).axes
     text = write_reproduction(tmp_path, [result]).read_text()
-    for note in judged.notes:
+    for note in result.notes:
         assert note in text
-    for table in judged.tables:
+    for table in result.tables:
         assert table.to_markdown() in text
     verdict = json.loads((tmp_path / name / "verdict.json").read_text())
-    assert verdict["notes"] == judged.notes
-    assert len(verdict["tables"]) == len(judged.tables)
+    assert verdict["notes"] == list(result.notes)
+    assert len(verdict["tables"]) == len(result.tables)
 
 
 @pytest.mark.parametrize("change", [{"sampling_strategy": "all"}, {"merged_classes": [[8, 9]]}])

@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lopsided as lp
-from lopsided.paper import bundled as stated
-from lopsided.paper import plans
+from lopsided.paper import bundled, plans
+from lopsided.paper.judge_figures import threshold_ratios
 from lopsided.paper.judging import judge_experiment
 from lopsided.paper.plans import FIGURES, fit, plan
-from lopsided.paper.reproduction import Reproduction
-from lopsided.paper.verdicts import threshold_ratios
 from lopsided.report import figure_reproduction, write_reproduction
 from lopsided.runs.configuration import configure
-from trained import as_trained, row
+from trained import as_trained, changed, row
 
 
 def full(name):
@@ -127,18 +125,15 @@ def test_more_classes_than_there_are():
 
 
 def test_small_scale_takes_fashion_mnist_where_it_is_and_else_the_digits(monkeypatch):
-    def only_digits(data, *_):
-        if data != "digits":
-            raise ValueError("data is not there")
-        return np.full(10, 160)
+    def missing(folder):
+        raise ValueError("data is not there")
 
-    for module in (plans, stated):
-        monkeypatch.setattr(module, "samples_a_class", only_digits)
+    monkeypatch.setattr(bundled, "find_fashion_mnist", missing)
     experiment = plan("fig6")
     assert {point.fitted.data for point in experiment.points} == {"digits"}
-    assert "500x3,100x7 is carried out as 160x3,32x7" in experiment.lead
-    for module in (plans, stated):
-        monkeypatch.setattr(module, "samples_a_class", lambda *_: np.full(10, 6000))
+    assert "500x3,100x7 is carried out as 155x3,31x7" in experiment.lead
+    monkeypatch.setattr(bundled, "find_fashion_mnist", lambda folder: None)
+    monkeypatch.setattr(plans, "samples_a_class", lambda *_: np.full(10, 6000))
     experiment = plan("fig6")
     assert {(point.fitted.data, point.fitted.counts) for point in experiment.points} == {
         ("fashion-mnist", "500x3,100x7")
@@ -158,11 +153,15 @@ def test_bad_input(arguments, message):
         plan(*arguments)
 
 
+def carried_out(name, count=None):
+    """An experiment, and its first runs, of networks that ended where they were predicted to."""
+    experiment = plan(name, changes={"data": "digits"})
+    return experiment, [as_trained(point, experiment) for point in experiment.points[:count]]
+
+
 @pytest.fixture(scope="module")
 def fig5():
-    experiment = plan("fig5", changes={"data": "digits"})
-    pairs = [as_trained(point, experiment) for point in experiment.points]
-    return experiment, [entry for entry, _ in pairs], [run for _, run in pairs]
+    return carried_out("fig5")
 
 
 def claims(checks):
@@ -170,8 +169,7 @@ def claims(checks):
 
 
 def test_a_network_at_the_optimum_holds_every_claim(fig5):
-    experiment, rows, runs = fig5
-    checks = claims(judge_experiment(experiment, rows, runs).checks)
+    checks = claims(judge_experiment(*fig5).checks)
     assert len(checks) == 9
     assert all(check.holds for check in checks.values())
     assert checks["where the rare classes merge"].found == "from 0.0039 on, not up to 0.003"
@@ -179,7 +177,7 @@ def test_a_network_at_the_optimum_holds_every_claim(fig5):
 
 
 def test_both_thresholds_have_runs_on_either_side_or_say_so(fig5):
-    _, rows, _ = fig5
+    rows = [entry.row for entry in fig5[1]]
     ratios = [threshold_ratios(entry) for entry in rows]
     assert min(ratio["rare"] for ratio in ratios) < 1 < max(ratio["rare"] for ratio in ratios)
     assert min(ratio["all"] for ratio in ratios) < 1 < max(ratio["all"] for ratio in ratios)
@@ -187,10 +185,10 @@ def test_both_thresholds_have_runs_on_either_side_or_say_so(fig5):
 
 
 def test_a_merge_at_the_wrong_decay_is_found(fig5):
-    experiment, rows, runs = fig5
-    early = runs[4].predicted  # the rare classes have merged there
-    wrong = [dataclasses.replace(runs[0], measured=early), *runs[1:]]
-    checks = claims(judge_experiment(experiment, rows, wrong).checks)
+    experiment, runs = fig5
+    early = runs[4].run.predicted  # the rare classes have merged there
+    wrong = changed(runs[0], run=dataclasses.replace(runs[0].run, measured=early))
+    checks = claims(judge_experiment(experiment, [wrong, *runs[1:]]).checks)
     assert not checks["where the rare classes merge"].holds
     assert checks["where the rare classes merge"].found.startswith("at 0.0027, 0.0039")
     assert checks["merged classes as predicted, no others"].found == "8 of 9"
@@ -209,52 +207,43 @@ def test_a_merge_at_the_wrong_decay_is_found(fig5):
     ],
 )
 def test_what_differs_is_what_does_not_hold(fig5, change, claim):
-    experiment, rows, runs = fig5
-    checks = claims(judge_experiment(experiment, [{**rows[0], **change}, *rows[1:]], runs).checks)
-    assert [name for name, check in checks.items() if not check.holds] == [claim]
+    experiment, runs = fig5
+    checks = judge_experiment(experiment, [changed(runs[0], **change), *runs[1:]]).checks
+    assert [check.claim for check in checks if not check.holds] == [claim]
 
 
 def test_an_uncertified_prediction_is_no_target(fig5):
-    experiment, rows, runs = fig5
-    doubtful = dataclasses.replace(runs[0], certificate={**runs[0].certificate, "status": "stationary"})
-    checks = claims(judge_experiment(experiment, rows, [doubtful, *runs[1:]]).checks)
+    experiment, runs = fig5
+    certificate = {**runs[0].run.certificate, "status": "stationary"}
+    doubtful = changed(runs[0], run=dataclasses.replace(runs[0].run, certificate=certificate))
+    checks = claims(judge_experiment(experiment, [doubtful, *runs[1:]]).checks)
     assert not checks["every prediction is certified"].holds
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig4"])
 def test_the_judges_of_training_tell_good_from_bad(name):
-    experiment = plan(name, changes={"data": "digits"})
-    pairs = [as_trained(point, experiment) for point in experiment.points[:2]] if experiment.x else None
-    pairs = pairs or [as_trained_without_axis(point, experiment) for point in experiment.points[:2]]
-    rows, runs = [entry for entry, _ in pairs], [run for _, run in pairs]
-    assert all(check.holds for check in judge_experiment(experiment, rows, runs).checks)
-    bad = {"train_accuracy": 0.9, "mean_logits_error": 0.2, "bias_error": 0.5}
+    experiment, (first, second) = carried_out(name, 2)
+    assert all(check.holds for check in judge_experiment(experiment, [first, second]).checks)
     slow = dataclasses.replace(
-        runs[0],
+        first.run,
         measures={"nc1_rank_aware": 0.1},
         history=[{"epoch": 0, "nc1_rank_aware": 5.0}, {"epoch": 9, "nc1_rank_aware": 0.1}],
-        measured=lp.Geometry(runs[0].measured.counts, -runs[0].measured.class_means, runs[0].measured.classifier),
+        measured=lp.Geometry(first.run.measured.counts, -first.run.measured.class_means, first.run.measured.classifier),
     )
-    checks = judge_experiment(experiment, [{**rows[0], **bad}, rows[1]], [slow, runs[1]]).checks
+    bad = changed(first, run=slow, train_accuracy=0.9, mean_logits_error=0.2, bias_error=0.5)
+    checks = judge_experiment(experiment, [bad, second]).checks
     assert [check.holds for check in checks] == [True, True, False, False, False]
-
-
-def as_trained_without_axis(point, experiment):
-    return as_trained(point, dataclasses.replace(experiment, x="n_a"))
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig4", "fig5"])
 def test_the_folder_of_a_figure(name, tmp_path):
-    experiment = plan(name, changes={"data": "digits"})
-    pairs = [as_trained_without_axis(point, experiment) for point in experiment.points]
-    rows, runs = tuple(entry for entry, _ in pairs), tuple(run for _, run in pairs)
-    checks = tuple(judge_experiment(experiment, rows, runs).checks)
-    result = Reproduction(experiment, rows, runs, checks)
-    assert f"{name}: {len(checks)} of {len(checks)} claims hold" in figure_reproduction(result).get_suptitle()
+    result = judge_experiment(*carried_out(name))
+    number = len(result.checks)
+    assert f"{name}: {number} of {number} claims hold" in figure_reproduction(result).get_suptitle()
     table = write_reproduction(tmp_path, [result])
     assert {path.name for path in (tmp_path / name).iterdir()} == {"figure.png", "rows.jsonl", "verdict.json"}
     text = table.read_text()
-    assert text.count(f"| {name} |") == len(checks)
+    assert text.count(f"| {name} |") == number
     assert "| experiment | claim | predicted | measured | holds? |" in text
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 from lopsided.core.losses import LOSSES, all_settings, settings_of
-from lopsided.runs.configuration import KEYS, Configuration, check_key, configure, read_setting
+from lopsided.runs.configuration import KEYS, Configuration, configure, known_key, read_setting
 
 BASE = {"data": "digits", "counts": "150x5,30x5", "lambda_z": 0.003}
 
@@ -80,12 +80,21 @@ def test_the_loss_and_the_features_reach_the_prediction():
 def test_resampled_data_reach_the_prediction(strategy):
     run = configure({**BASE, "sampling_strategy": strategy})
     assert run.model.counts.tolist() == [150] * 10
-    assert configure({**BASE, "sampling_strategy": strategy, "penalised": "appearance"}).model.counts.max() == 150
-    once = configure({**BASE, "sampling_strategy": strategy, "penalised": "sample"})
+    assert (
+        configure({**BASE, "sampling_strategy": strategy, "feature_penalty_per": "appearance"}).model.counts.max()
+        == 150
+    )
+    once = configure({**BASE, "sampling_strategy": strategy, "feature_penalty_per": "sample"})
     assert once.model.counts.tolist() == lp.parse_counts(run.counts).tolist() == [150] * 5 + [30] * 5
     assert once.model.loss.weights == (1.0,) * 5 + (5.0,) * 5
     assert once.decays == run.decays == configure(BASE).decays
     assert configure(json.loads(run.canonical)).digest == run.digest
+
+
+def test_files_of_earlier_versions_may_use_earlier_names():
+    old, new = ({**BASE, "sampling_strategy": "all", name: "sample"} for name in ("penalised", "feature_penalty_per"))
+    assert configure(old) == configure(new)
+    assert known_key("penalised") == "feature_penalty_per"
 
 
 def test_a_share_and_fewer_samples_for_two_classes():
@@ -129,7 +138,7 @@ def test_decays_follow_from_lambda_z_or_are_given():
         ({"extra_layers": -1}, "extra_layers must be a whole number of at least 0; got -1"),
         ({"extra_layers": 1, "features": "relu"}, "extra_layers must be 0 but for plain cross-entropy"),
         (
-            {"extra_layers": 1, "sampling_strategy": "not majority", "penalised": "sample"},
+            {"extra_layers": 1, "sampling_strategy": "not majority", "feature_penalty_per": "sample"},
             "extra_layers must be 0 but for plain cross-entropy",
         ),
         ({"extra_layers": 1, "head": "etf"}, "extra_layers must be 0 but for plain cross-entropy"),
@@ -140,8 +149,11 @@ def test_decays_follow_from_lambda_z_or_are_given():
         ({"sampling_strategy": True}, "^sampling_strategy must be a word such as 'all', counts"),
         ({"sampling_strategy": "10:50"}, "^sampling_strategy must name class numbers from 0 to 9; got '10'"),
         ({"sampling_strategy": "150x9"}, "^sampling_strategy must have one count a class"),
-        ({"sampling_strategy": "all", "penalised": "epoch"}, "^penalised must be one of: appearance, sample"),
-        ({"penalised": "sample"}, "^penalised must be left out without a sampling_strategy"),
+        (
+            {"sampling_strategy": "all", "feature_penalty_per": "epoch"},
+            "^feature_penalty_per must be one of: appearance, sample",
+        ),
+        ({"feature_penalty_per": "sample"}, "^feature_penalty_per must be left out without a sampling_strategy"),
     ],
 )
 def test_bad_values_are_named_with_their_rule(change, message):
@@ -161,7 +173,7 @@ def test_an_unknown_key_is_always_answered_with_a_known_one(name):
     if name in KEYS:
         return
     with pytest.raises(ValueError, match="does not exist; the nearest is") as caught:
-        check_key(name)
+        known_key(name)
     assert str(caught.value).rpartition("the nearest is ")[2].strip("'") in KEYS
 
 

@@ -37,6 +37,11 @@ def test_changes_replace_what_the_file_says_in_its_grids_too():
     assert [(run.lambda_z, run.seed, run.epochs) for run in runs] == [(0.5, 0, 2), (0.5, 1, 2)]
 
 
+def test_a_grid_may_use_the_earlier_name_of_a_key():
+    runs = expand({**COMMON, "sampling_strategy": "all", "grid": {"penalised": ["appearance", "sample"]}})
+    assert [run.feature_penalty_per for run in runs] == ["appearance", "sample"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -63,7 +63,7 @@ _FASHION_MNIST_CLASSES = (
 
 
 def _fashion_mnist(root: str | Path | None, download: bool) -> DataSet:
-    folder = _find_fashion_mnist(root, download)
+    folder = find_fashion_mnist(root, download)
     names = list(FASHION_MNIST_FILES)
     parts: list[Images] = []
     for images_name, labels_name in (names[:2], names[2:]):
@@ -78,8 +78,14 @@ def _fashion_mnist(root: str | Path | None, download: bool) -> DataSet:
     return DataSet(_FASHION_MNIST_CLASSES, parts[0], parts[1])
 
 
-def _find_fashion_mnist(root: str | Path | None, download: bool) -> Path:
-    """The first ordinary folder that holds all the files."""
+def find_fashion_mnist(root: str | Path | None = None, download: bool = False) -> Path:
+    """The first folder that holds all files of Fashion-MNIST; none of them is read.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     name = "fashion-mnist"
     folders = data_folders(name, root, _DEBIAN_FASHION_MNIST)
     for folder in folders:

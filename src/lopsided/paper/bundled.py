@@ -1,4 +1,4 @@
-"""The files that state the package's own experiments, and the scales that these share."""
+"""The package's own files of experiments, and the scales that these share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lopsided.runs.sweep import samples_a_class
+from lopsided.data.sources import find_fashion_mnist
 
 #: The settings of ``small`` where its data set is not on this machine.
 EMBEDDED = "embedded"
 
 
-def read_stated(name: str) -> dict[str, Any]:
+def read_bundled(name: str) -> dict[str, Any]:
     """Read one of the package's files of experiments.
 
     Parameters
@@ -27,7 +27,7 @@ def read_stated(name: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> sorted(read_stated("scales"))
+    >>> sorted(read_bundled("scales"))
     ['embedded', 'full', 'small']
     """
     places = [files("lopsided.paper") / folder / f"{name}.toml" for folder in ("figures", "next")]
@@ -54,11 +54,11 @@ def small_scale(data: str | None = None, data_folder: str | Path | None = None) 
     >>> small_scale("digits"), small_scale("fashion-mnist")
     ('embedded', 'small')
     """
-    scales = read_stated("scales")
+    scales = read_bundled("scales")
     if data is not None:
         return EMBEDDED if data == scales[EMBEDDED]["data"] else "small"
     try:
-        samples_a_class(scales["small"]["data"], data_folder)
+        find_fashion_mnist(data_folder)
     except ValueError:
         return EMBEDDED
     return "small"

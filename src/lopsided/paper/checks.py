@@ -1,4 +1,4 @@
-"""Claims about runs, each with what was found."""
+"""Claims about runs, each with what was expected and what was observed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Check:
     run : str
         Name of the run it is about.
     claim : str
-        What was to be seen.
+        What is claimed.
     target : str
-        The bound, in words.
+        What is expected, in words.
     found : str
-        What was seen, in words.
+        What was observed, in words.
     holds : bool
         The verdict.
 
@@ -106,6 +106,19 @@ def share(flags: Iterable[bool]) -> str:
     """
     listed = list(flags)
     return f"{sum(listed)} of {len(listed)}"
+
+
+def flags_check(name: str, claim: str, flags: Iterable[bool]) -> Check:
+    """Whether something is so of every run.
+
+    Examples
+    --------
+    >>> check = flags_check("fig5", "rank as predicted", [True, False])
+    >>> check.target, check.found, check.holds
+    ('2 of 2', '1 of 2', False)
+    """
+    listed = list(flags)
+    return Check(name, claim, f"{len(listed)} of {len(listed)}", share(listed), all(listed))
 
 
 def errors_check(name: str, words: str, errors: Sequence[float | None], bound: float) -> Check:

@@ -15,10 +15,10 @@ from lopsided.core.arguments import ArgumentError
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.core.counts import format_counts, parse_counts
 from lopsided.core.files import check_writable
-from lopsided.core.geometry import Geometry
 from lopsided.model import UFM
-from lopsided.paper.bundled import read_stated, small_scale
+from lopsided.paper.bundled import read_bundled, small_scale
 from lopsided.paper.checks import Check, name_groups
+from lopsided.paper.results import own_lead
 from lopsided.runs.configuration import KEYS, Configuration, configure
 from lopsided.runs.execution import perform, require_training, torch_threads
 from lopsided.runs.record import Run
@@ -32,17 +32,7 @@ DemoProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo did and found.
-
-    Attributes
-    ----------
-    title, lead : str
-        What it is and what was done.
-    runs : tuple of Run
-        One a decay, rising.
-    checks : tuple of Check
-        Whether the target holds, claim by claim.
-    """
+    """What the demo did and found: its runs, one a decay, rising; and whether the target holds, claim by claim."""
 
     title: str
     lead: str
@@ -85,21 +75,16 @@ def run_demo(
     require_training()
     if output is not None:
         check_writable(output)
-    check_data(list(configurations.values()), None)
+    planned = check_data(list(configurations.values()), None)
     runs = []
     with torch_threads(1):
-        for name, configuration in configurations.items():
-            run, _ = perform(configuration, progress=None if progress is None else partial(progress, name))
-            run = dataclasses.replace(run, name=name)
+        for name, plan in zip(configurations, planned, strict=True):
+            run, _ = perform(plan, progress=None if progress is None else partial(progress, name))
+            runs.append(dataclasses.replace(run, name=name))
             if output is not None:
-                run.save(Path(output, "runs", name))
-            runs.append(run)
-    return Demo(
-        title=f"{data}: predicted, trained, measured",
-        lead=_lead(configurations["below"]),
-        runs=tuple(runs),
-        checks=tuple(check for run in runs for check in judge(run)),
-    )
+                runs[-1].save(Path(output, "runs", name))
+    checks = tuple(check for run in runs for check in judge(run))
+    return Demo(f"{data}: predicted, trained, measured", _lead(configurations["below"]), tuple(runs), checks)
 
 
 def demo_configurations(data: str = "digits", counts: str | None = None, *, seed: int = 0) -> dict[str, Configuration]:
@@ -131,10 +116,10 @@ def demo_configurations(data: str = "digits", counts: str | None = None, *, seed
     >>> [(name, run.counts, round(run.lambda_z, 5)) for name, run in runs.items()]
     [('below', '150x5,30x5', 0.00304), ('between', '150x5,30x5', 0.0091), ('above', '150x5,30x5', 0.01565)]
     """
-    stated = read_stated("demo")
+    stated = read_bundled("demo")
     if data not in stated:
         raise ArgumentError("data", f"must be one of the known data sets: {', '.join(stated)}", data)
-    scale = {key: value for key, value in read_stated("scales")[small_scale(data)].items() if key in KEYS}
+    scale = {key: value for key, value in read_bundled("scales")[small_scale(data)].items() if key in KEYS}
     settings = {**scale, **stated[data]}
     if counts is not None:
         settings["counts"] = format_counts(parse_counts(counts))
@@ -186,39 +171,27 @@ def judge(run: Run) -> list[Check]:
     list of Check
         The prediction is certified and the classes merge as predicted. Where any class is left, its samples have
         collapsed; where no class is to merge, the mean logits are as predicted; where the optimum itself classifies
-        every class rightly, every training sample is fitted.
+        every class correctly, every training sample is fitted.
     """
     names = run.settings["class_names"]
+    claims = []
     status, gap = run.certificate["status"], run.certificate["gap"]
-    checks = [
-        Check(run.name, "prediction certified", "optimal", f"{status}, gap {gap:.1g}", status == "optimal"),
-        Check(
-            run.name,
-            "merged as predicted",
-            name_groups(run.predicted.merged, names),
-            name_groups(run.measured.merged, names),
-            run.comparison.same_merged,
-        ),
-    ]
+    claims.append(("prediction certified", "optimal", f"{status}, gap {gap:.1g}", status == "optimal"))
+    target, found = (name_groups(geometry.merged, names) for geometry in (run.predicted, run.measured))
+    claims.append(("merged as predicted", target, found, run.comparison.same_merged))
     if run.predicted.rank > 0:
         nc1 = run.measures["nc1_rank_aware"]
         found = f"{'undefined' if nc1 is None else format(nc1, '.2g')}, rank-aware"
         small = nc1 is not None and nc1 < COLLAPSED_NC1
-        checks.append(Check(run.name, "each class collapses", f"NC1 below {COLLAPSED_NC1:g}", found, small))
+        claims.append(("each class collapses", f"NC1 below {COLLAPSED_NC1:g}", found, small))
     if not run.predicted.merged:
         error = run.comparison["mean_logits"].relative_error
         target, found = f"at most {_percent(LARGEST_ERROR)} off", f"{_percent(error)} off"
-        checks.append(Check(run.name, "mean logits as predicted", target, found, error <= LARGEST_ERROR))
-    if _fits_every_class(run.predicted):
+        claims.append(("mean logits as predicted", target, found, error <= LARGEST_ERROR))
+    if own_lead(run.predicted).min() > 0:  # strong decay takes the largest logit from rare classes first
         accuracy = run.measures["train_accuracy"]
-        checks.append(Check(run.name, "every sample fitted", "100 %", _percent(accuracy), accuracy == 1.0))
-    return checks
-
-
-def _fits_every_class(geometry: Geometry) -> bool:
-    """Whether each class's own logit, with the bias, is largest; strong decay takes that from rare classes first."""
-    logits = geometry.mean_logits + geometry.bias
-    return bool(np.all(np.argmax(logits, axis=1) == np.arange(geometry.num_classes)))
+        claims.append(("every sample fitted", "100 %", _percent(accuracy), accuracy == 1.0))
+    return [Check(run.name, *claim) for claim in claims]
 
 
 def _lead(configuration: Configuration) -> str:

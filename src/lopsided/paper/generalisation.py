@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lopsided.advice.outlook import outlook_of
-from lopsided.paper.checks import Check
-from lopsided.paper.groups import LEAST_LEAD
+from lopsided.paper.checks import Check, share
+from lopsided.paper.plans import Experiment
+from lopsided.paper.results import LEAST_LEAD, FinishedRun, Reproduction
 from lopsided.runs.apply_remedy import apply_remedy
-from lopsided.runs.configuration import Configuration
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ PREDICTORS = {
 BASELINE = {"count": "number of samples"}
 #: From this rank correlation on a quantity is said to rank the test accuracies.
 RANKS = 0.5
-#: Test accuracy up to which a class is not told from others, and from which on it is.
+#: Test accuracy up to which a class counts as lost, and from which on as kept.
 LOST, KEPT = 0.05, 0.2
 
 
@@ -45,7 +45,7 @@ class ClassTable:
         Every quantity of :data:`PREDICTORS` and :data:`BASELINE`.
     lost : (M,) array of bool
         Whether another class is predicted for its samples, by more than ``LEAST_LEAD``.
-    told : (M,) array of bool
+    kept : (M,) array of bool
         Whether it is predicted itself, by as much.
     near : (M,) array of bool
         Whether its run is near a threshold, so that which classes are lost is not judged.
@@ -55,19 +55,19 @@ class ClassTable:
     label: NDArray[np.int64]
     predicted: dict[str, Array]
     lost: NDArray[np.bool_]
-    told: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
     near: NDArray[np.bool_]
 
 
-def class_table(configurations: Sequence[Configuration], rows: Sequence[dict[str, Any]]) -> ClassTable:
+def class_table(runs: Sequence[FinishedRun]) -> ClassTable:
     """Predictions and test accuracies of all classes of all runs."""
     parts: dict[str, list[Any]] = {name: [] for name in ("accuracy", "label", "near", "count", *PREDICTORS)}
-    for configuration, row in zip(configurations, rows, strict=True):
-        outlook = outlook_of(apply_remedy(configuration).model)
+    for entry in runs:
+        outlook = outlook_of(apply_remedy(entry.point.fitted).model)
         number = len(outlook.counts)
-        parts["accuracy"].append(row["test_class_accuracy"] or [np.nan] * number)
+        parts["accuracy"].append(entry.row["test_class_accuracy"] or [np.nan] * number)
         parts["label"].append(np.arange(number))
-        parts["near"].append(np.full(number, row["near_threshold"]))
+        parts["near"].append(np.full(number, entry.near_threshold))
         parts["count"].append(outlook.counts)
         parts["margin"].append(outlook.margins)
         parts["lead"].append(outlook.logit_gap)
@@ -79,7 +79,7 @@ def class_table(configurations: Sequence[Configuration], rows: Sequence[dict[str
         label=joined["label"],
         predicted={name: joined[name] for name in (*PREDICTORS, *BASELINE)},
         lost=joined["lead"] < -LEAST_LEAD,
-        told=joined["lead"] > LEAST_LEAD,
+        kept=joined["lead"] > LEAST_LEAD,
         near=joined["near"],
     )
 
@@ -117,36 +117,32 @@ def within(table: ClassTable, values: Array, chosen: NDArray[np.bool_], *, count
     return result
 
 
-def judge_generalisation(
-    name: str, configurations: Sequence[Configuration], rows: Sequence[dict[str, Any]]
-) -> tuple[list[Check], list[str]]:
+def judge_generalisation(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Judge whether predictions rank test accuracies, and say what was found.
 
     Returns
     -------
-    checks : list of Check
-        Whether classes that the optimum tells, or does not, are so on test samples too; and for each quantity, whether
-        it ranks test accuracies: over all, for each class, and over decays alone where the optimum tells a class.
-    notes : list of str
-        The same in plain words.
+    Reproduction
+        Whether classes that are predicted to be kept, or lost, are so on test samples too; and for each quantity,
+        whether it ranks test accuracies: over all, for each class, and over decays alone where a class is predicted to
+        be kept. Its notes say the same in plain words.
     """
-    table = class_table(configurations, rows)
+    name, table = experiment.name, class_table(runs)
     known = ~np.isnan(table.accuracy)
-    judged = known & ~table.near
-    checks = [_bounded(name, table, judged & table.lost, lost=True), _bounded(name, table, judged & table.told)]
-    told = known & table.told
+    judged, kept = known & ~table.near, known & table.kept
+    checks = [_bounded(name, table, judged & table.lost, "lost"), _bounded(name, table, judged & table.kept, "kept")]
     for quantity, words in (PREDICTORS | BASELINE).items():
         values = table.predicted[quantity]
         pooled = rank_correlation(values[known], table.accuracy[known])
         scopes = {
             "over all classes and runs": np.array([pooled])[[not np.isnan(pooled)]],
             "for each class over its runs": within(table, values, known),
-            "for each class at each count, over decays, where the optimum tells it": within(
-                table, values, told, counts=True
+            "for each class at each count, over decays, where it is predicted to be kept": within(
+                table, values, kept, counts=True
             ),
         }
         checks += [_ranks(name, words, scope, found) for scope, found in scopes.items() if len(found)]
-    return checks, _notes(table, judged, told)
+    return Reproduction(experiment, tuple(runs), tuple(checks), tuple(_notes(table, judged, kept)), classes=table)
 
 
 def _ranks(name: str, words: str, scope: str, found: Array) -> Check:
@@ -157,33 +153,33 @@ def _ranks(name: str, words: str, scope: str, found: Array) -> Check:
     return Check(name, f"{words} ranks test accuracy, {scope}", target, f"{middle:.2f}{spread}", middle >= RANKS)
 
 
-def _bounded(name: str, table: ClassTable, chosen: NDArray[np.bool_], *, lost: bool = False) -> Check:
+def _bounded(name: str, table: ClassTable, chosen: NDArray[np.bool_], state: str) -> Check:
     """Whether classes predicted lost are hardly ever recognised, or those predicted kept are."""
-    found = table.accuracy[chosen]
+    found, lost = table.accuracy[chosen], state == "lost"
     good = found <= LOST if lost else found >= KEPT
-    claim = f"a class that the optimum {'does not tell is not told' if lost else 'tells is told'} on test samples"
     target = f"accuracy {'≤' if lost else '≥'} {100 * (LOST if lost else KEPT):g} %, {len(found)} of {len(found)}"
     text = "no such class"
     if len(found):
         worst = found.max() if lost else found.min()
-        text = f"{int(good.sum())} of {len(found)}, {100 * worst:.1f} % at {'most' if lost else 'least'}"
+        text = f"{share(good.tolist())}, {100 * worst:.1f} % at {'most' if lost else 'least'}"
+    claim = f"a class predicted to be {state} is {state} on test samples"
     return Check(name, claim, target, text, bool(len(found)) and bool(good.all()))
 
 
-def _notes(table: ClassTable, judged: NDArray[np.bool_], told: NDArray[np.bool_]) -> list[str]:
+def _notes(table: ClassTable, judged: NDArray[np.bool_], kept: NDArray[np.bool_]) -> list[str]:
     def mean(chosen: NDArray[np.bool_]) -> str:
         return f"{100 * table.accuracy[chosen].mean():.1f} %" if chosen.any() else "–"
 
     notes = [
-        f"Of classes that the optimum gives to others {mean(judged & table.lost)} of the test samples are classified"
-        f" right, of those that it tells {mean(judged & table.told)}."
+        f"Of the test samples of classes predicted to be lost, {mean(judged & table.lost)} are classified correctly; of"
+        f" those predicted to be kept, {mean(judged & table.kept)}."
     ]
-    over_decays = within(table, table.predicted["margin"], told, counts=True)
+    over_decays = within(table, table.predicted["margin"], kept, counts=True)
     if len(over_decays):
         middle = float(np.median(over_decays))
         verdict = "ranks" if middle >= RANKS else "does not rank"
         notes.append(
-            f"Where it tells a class, and at a given count, the margin {verdict} its test accuracy over decays: rank"
-            f" correlation {middle:.2f} in the middle."
+            f"Where a class is predicted to be kept, and at a given count, its margin {verdict} its test accuracy over"
+            f" decays: rank correlation {middle:.2f} in the middle."
         )
     return notes

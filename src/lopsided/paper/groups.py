@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from lopsided.core.geometry import Geometry
-from lopsided.paper.checks import LARGEST_ERROR, Check, errors_check, share
+from lopsided.paper.checks import LARGEST_ERROR, Check, errors_check, flags_check
+from lopsided.paper.plans import Experiment
+from lopsided.paper.results import LEAST_LEAD, FinishedRun, Reproduction
 from lopsided.runs.configuration import Configuration
-from lopsided.runs.record import Run
-
-Row = dict[str, Any]
-
-#: A class whose own logit leads or trails by less than this, in nats, may be told either way by a network.
-LEAST_LEAD = 0.1
 
 _DEFAULTS = {entry.name: entry.default for entry in fields(Configuration)}
 
@@ -42,90 +37,65 @@ def group_label(row: Mapping[str, Any], by: Sequence[str]) -> str:
     return ", ".join(_text(row[name]) if name == "loss" else f"{name} {_text(row[name])}" for name in kept) or "plain"
 
 
-def grouped(labels: Iterable[str]) -> dict[str, list[int]]:
-    """Where each label stands, in order of appearance.
-
-    Examples
-    --------
-    >>> grouped(["he", "xavier", "he"])
-    {'he': [0, 2], 'xavier': [1]}
-    """
-    found: dict[str, list[int]] = {}
-    for index, label in enumerate(labels):
-        found.setdefault(label, []).append(index)
+def grouped(
+    runs: Sequence[FinishedRun], by: Sequence[str], label: Callable[[Mapping[str, Any], Sequence[str]], str]
+) -> dict[str, list[FinishedRun]]:
+    """The runs under each label of their rows, in order of appearance."""
+    found: dict[str, list[FinishedRun]] = {}
+    for entry in runs:
+        found.setdefault(label(entry.row, by), []).append(entry)
     return found
 
 
-def judge_groups(
-    name: str, groups: Mapping[str, Sequence[int]], rows: Sequence[Row], runs: Sequence[Run]
-) -> list[Check]:
-    """Judge every group of runs against what is predicted for each run.
+def judge_groups(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
+    """Judge every group of runs against what is predicted for each run."""
+    groups = grouped(runs, experiment.by, group_label)
+    return Reproduction(experiment, tuple(runs), tuple(group_checks(experiment.name, groups)))
 
-    Runs near a threshold are not judged.
+
+def group_checks(name: str, groups: Mapping[str, Sequence[FinishedRun]]) -> list[Check]:
+    """The claims about groups of runs; those near a threshold are not judged.
 
     Parameters
     ----------
     name : str
         Of the experiment.
-    groups : mapping of str to sequence of int
-        Indices of the runs of each group.
-    rows, runs : sequences of dict and Run
-        One a point.
+    groups : mapping of str to sequence of FinishedRun
 
     Returns
     -------
     list of Check
-        Up to four a group: merged classes, rank, classes told apart, mean logits where any are left. None of a group
+        Up to four a group: merged classes, rank, classes recognised, mean logits where any are left. None of a group
         whose runs are all near a threshold.
     """
     checks = []
     for label, members in groups.items():
-        judged = [(rows[index], runs[index]) for index in members if not rows[index]["near_threshold"]]
+        judged = [entry for entry in members if not entry.near_threshold]
         claims = {
-            "merged classes as predicted": [has_ended(row) and run.comparison.same_merged for row, run in judged],
-            "rank as predicted": [has_ended(row) and run.comparison.same_rank for row, run in judged],
-            "classes told apart as predicted": [
-                has_ended(row) and told_as_predicted(row, run) for row, run in judged if _has_clear_lead(run)
+            "merged classes as predicted": [entry.same_merged for entry in judged],
+            "rank as predicted": [entry.same_rank for entry in judged],
+            "classes recognised as predicted": [
+                entry.ended and recognised_as_predicted(entry)
+                for entry in judged
+                if (np.abs(entry.predicted_lead) > LEAST_LEAD).any()
             ],
         }
-        for claim, flags in claims.items():
-            if flags:
-                target, found = share([True] * len(flags)), share(flags)
-                checks.append(Check(name, f"{label}: {claim}", target, found, all(flags)))
-        left = [row for row, run in judged if run.predicted.rank > 0]
-        errors = [row["mean_logits_error"] if has_ended(row) else None for row in left]
+        checks += [flags_check(name, f"{label}: {claim}", flags) for claim, flags in claims.items() if flags]
+        errors = [entry.logits_error for entry in judged if entry.keeps_some]
         if errors:
             checks.append(errors_check(name, f"{label}: mean logits", errors, LARGEST_ERROR))
     return checks
 
 
-def own_lead(geometry: Geometry) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(K,) by how much the own logit of a class's mean leads the next one, bias included, in nats."""
-    logits = geometry.mean_logits + geometry.bias
-    own = np.diagonal(logits).copy()
-    np.fill_diagonal(others := logits.copy(), -np.inf)
-    lead: np.ndarray[Any, np.dtype[np.float64]] = own - others.max(axis=1)
-    return lead
+def recognised_as_predicted(entry: FinishedRun) -> bool:
+    """Whether most training samples of a class are classified correctly where its own logit is to lead, and few else.
 
-
-def told_as_predicted(row: Row, run: Run) -> bool:
-    """Whether the training samples of each class are classified right where its own logit is to lead, and wrong else.
-
-    A class whose lead is within :data:`LEAST_LEAD` of zero is passed over: all that have merged with their rivals are.
+    A class whose lead is within :data:`LEAST_LEAD` of zero is passed over: all that have merged are.
     """
-    lead = own_lead(run.predicted)
-    accuracy = np.array(row["class_accuracy"], dtype=np.float64)
+    lead = entry.predicted_lead
+    accuracy = np.array(entry.row["class_accuracy"], dtype=np.float64)
     clear = np.abs(lead) > LEAST_LEAD
     return bool(((accuracy > 0.5) == (lead > 0))[clear].all())
-
-
-def has_ended(row: Row) -> bool:
-    """Whether a run came to its end: what one that diverged looked like before is no agreement."""
-    return bool(row["outcome"] == "trained")
-
-
-def _has_clear_lead(run: Run) -> bool:
-    return bool((np.abs(own_lead(run.predicted)) > LEAST_LEAD).any())
 
 
 def _text(value: Any) -> str:

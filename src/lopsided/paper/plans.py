@@ -1,4 +1,4 @@
-"""Experiments as stated in files, fitted to a scale and to the data at hand: the paper's nine figures, and the next."""
+"""Experiments read from files, fitted to a scale and to the data at hand: the paper's nine figures, and the next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.counts import format_counts, parse_counts
 from lopsided.data.imbalanced import check_classes
-from lopsided.paper.bundled import read_stated, small_scale
+from lopsided.paper.bundled import read_bundled, small_scale
 from lopsided.runs.configuration import Configuration
 from lopsided.runs.grids import GRID, expand
 from lopsided.runs.sweep import samples_a_class
@@ -52,7 +52,7 @@ class Experiment:
     name, title : str
         ``fig5``, and what is varied or watched.
     kind : str
-        What is drawn and judged, one of :data:`lopsided.paper.judging.KINDS`.
+        What is drawn and judged, one of :data:`lopsided.paper.judging.JUDGES`.
     x : {"lambda_z", "n_a"} or None
         The axis, in the units of the file.
     by : tuple of str
@@ -133,7 +133,7 @@ def plan(
     if scale not in SCALES:
         raise ArgumentError("scale", f"must be one of: {', '.join(SCALES)}", scale)
     changes = dict(changes or {})
-    figure, scales = read_stated(name), read_stated("scales")
+    figure, scales = read_bundled(name), read_bundled("scales")
     settings = "full" if scale == "full" else small_scale(changes.get("data"), data_folder)
     shared = {key: value for key, value in figure.items() if key not in (*_ABOUT, *scales, GRID)}
     own = figure.get(settings, {})
@@ -191,14 +191,11 @@ def fit(
         times = min(times, most // int(shares.sum()))
     if times < 1:
         limit = "" if most is None else f", and at most {most} in all"
-        raise ArgumentError(
-            "counts",
-            (
-                f"must be in ratios that few samples can keep; {configuration.counts} needs at least"
-                f" {format_counts(shares)} of {configuration.data}; choose others, or other data"
-            ),
-            got=f"{np.asarray(available)[: len(shares)].min()} in a class{limit}",
+        rule = (
+            f"must be in ratios that few samples can keep; {configuration.counts} needs at least"
+            f" {format_counts(shares)} of {configuration.data}; choose others, or other data"
         )
+        raise ArgumentError("counts", rule, got=f"{np.asarray(available)[: len(shares)].min()} in a class{limit}")
     raised = math.sqrt(divisor / times)
     names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
     return configuration.replace(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lopsided.core.counts import merged_places, parse_counts
-from lopsided.paper.checks import Check, Table
+from lopsided.paper.checks import Check, Table, share
 from lopsided.paper.generalisation import KEPT, LOST
-from lopsided.paper.groups import LEAST_LEAD, group_label, grouped, has_ended, judge_groups, own_lead
+from lopsided.paper.groups import group_checks, group_label, grouped
 from lopsided.paper.plans import Experiment
+from lopsided.paper.results import LEAST_LEAD, FinishedRun, Reproduction, own_lead
 from lopsided.runs.execution import rarest_classes
-from lopsided.runs.record import Run
 
-Row = dict[str, Any]
+#: Columns of test accuracy: of the rare classes, the common ones, all.
+_ACCURACIES = ("test_accuracy_rare", "test_accuracy_common", "test_accuracy")
 #: What a run without any remedy is called.
 UNTREATED = "as it is"
 HEADER = (
@@ -30,7 +31,7 @@ HEADER = (
 )
 
 
-def treatment(row: Row, by: Sequence[str]) -> str:
+def treatment(row: Mapping[str, Any], by: Sequence[str]) -> str:
     """What was done in a run, in words: its remedy by name, else the settings of ``by`` that are not at their defaults.
 
     Examples
@@ -48,60 +49,53 @@ def treatment(row: Row, by: Sequence[str]) -> str:
     return UNTREATED if label == "plain" else label
 
 
-def judge_remedies(experiment: Experiment, rows: Sequence[Row], runs: Sequence[Run]) -> tuple[list[Check], list[Table]]:
+def judge_remedies(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Judge every remedy against its prediction, in training and on test samples.
 
     Returns
     -------
-    checks : list of Check
-        For each remedy those of :func:`lopsided.paper.groups.judge_groups`; and whether the rare classes are
-        recognised among test samples where the optimum tells them, and not where it does not.
-    tables : list of Table
-        One line a remedy: predicted, measured, test accuracy as mean ± standard deviation over seeds.
+    Reproduction
+        For each remedy the checks of :func:`lopsided.paper.groups.group_checks`; and whether the rare classes are
+        recognised among test samples where they are predicted to be kept, and not where they are predicted to be lost.
+        One table with a line a remedy: predicted, measured, test accuracy as mean ± standard deviation over seeds.
     """
-    groups = grouped(treatment(row, experiment.by) for row in rows)
-    checks = judge_groups(experiment.name, groups, rows, runs)
-    lines = []
+    groups = grouped(runs, experiment.by, treatment)
+    checks, lines = group_checks(experiment.name, groups), []
     for label, members in groups.items():
-        chosen = [(rows[index], runs[index]) for index in members]
-        rare = _rare(experiment, members[0], rows)
-        lead = float(own_lead(chosen[0][1].predicted)[rare].min())
-        found = np.array([float(own_lead(run.measured)[rare].min()) for row, run in chosen if has_ended(row)])
-        accuracies = {
-            name: np.array([row[name] for row, _ in chosen], dtype=np.float64)
-            for name in ("test_accuracy_rare", "test_accuracy_common", "test_accuracy")
-        }
-        state = "told" if lead > LEAST_LEAD else "lost" if lead < -LEAST_LEAD else "tied"
-        mine = accuracies["test_accuracy_rare"]
+        rare = _rare(members[0])
+        lead = float(members[0].predicted_lead[rare].min())
+        state = "kept" if lead > LEAST_LEAD else "lost" if lead < -LEAST_LEAD else "tied"
+        accuracies = [np.array([entry.row[name] for entry in members], dtype=np.float64) for name in _ACCURACIES]
         if state != "tied":  # a tie among the rare classes can end either way
-            told = state == "told"
+            kept, found = state == "kept", accuracies[0]
             checks.append(
                 Check(
                     experiment.name,
                     f"{label}: test accuracy of rare classes, predicted {state}",
-                    f"≥ {100 * KEPT:g} %" if told else f"≤ {100 * LOST:g} %",
-                    f"{100 * mine.min():.1f} to {100 * mine.max():.1f} %",
-                    bool((mine >= KEPT).all() if told else (mine <= LOST).all()),
+                    f"≥ {100 * KEPT:g} %" if kept else f"≤ {100 * LOST:g} %",
+                    f"{100 * found.min():.1f} to {100 * found.max():.1f} %",
+                    bool((found >= KEPT).all() if kept else (found <= LOST).all()),
                 )
             )
-        same = sum(has_ended(row) and run.comparison.same_merged for row, run in chosen)
+        measured = np.array([float(own_lead(entry.run.measured)[rare].min()) for entry in members if entry.ended])
         lines.append(
             (
                 label,
                 state,
                 f"{lead:.2f}",
-                _spread(found, 1.0, 2),
-                f"{same} of {len(chosen)}",
-                *(_spread(values, 100.0, 1) + " %" for values in accuracies.values()),
+                _spread(measured, 1.0, 2),
+                share(entry.same_merged for entry in members),
+                *(_spread(values, 100.0, 1) + " %" for values in accuracies),
             )
         )
-    return checks, [Table(HEADER, tuple(lines))]
+    note = "Of merged classes, accuracy counts any class of the group as correct, which is an easier task."
+    return Reproduction(experiment, tuple(runs), tuple(checks), (note,), (Table(HEADER, tuple(lines)),))
 
 
-def _rare(experiment: Experiment, index: int, rows: Sequence[Row]) -> list[int]:
+def _rare(entry: FinishedRun) -> list[int]:
     """Where the classes are that were the rarest before any remedy."""
-    counts = parse_counts(experiment.points[index].fitted.counts)
-    places = merged_places(rows[index]["merged_classes"], len(counts))
+    counts = parse_counts(entry.point.fitted.counts)
+    places = merged_places(entry.row["merged_classes"], len(counts))
     return sorted({int(place) for place in places[rarest_classes(counts)]})
 
 

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lopsided.paper.checks import Check, Table
 from lopsided.paper.judging import judge_experiment
-from lopsided.paper.plans import Experiment, plan
+from lopsided.paper.plans import Experiment, Point, plan
+from lopsided.paper.results import FinishedRun, Reproduction
 from lopsided.runs.execution import RunProgress
 from lopsided.runs.record import Run
 from lopsided.runs.sweep import SweepProgress, run_sweep
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """An experiment carried out.
-
-    Attributes
-    ----------
-    experiment : Experiment
-    rows : tuple of dict
-        One a point: the row of the sweep, with ``figure``, ``x`` and the paper's own ``asked_counts`` and
-        ``asked_lambda_z``.
-    runs : tuple of Run
-        One a point.
-    checks : tuple of Check
-        Claim by claim, predicted and found.
-    notes : tuple of str
-        What else was found, in sentences.
-    tables : tuple of Table
-        The same in numbers.
-    """
-
-    experiment: Experiment
-    rows: tuple[dict[str, Any], ...]
-    runs: tuple[Run, ...]
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
 
 
 def reproduce(
@@ -90,18 +61,18 @@ def reproduce(
         epoch_progress=epoch_progress,
     )
     found = {row["digest"]: (row, run) for row, run in zip(sweep.rows, sweep.runs(), strict=True)}
-    return [_judged(experiment, found) for experiment in experiments]
+    return [
+        judge_experiment(entry, [_finished(entry, point, *found[point.fitted.digest]) for point in entry.points])
+        for entry in experiments
+    ]
 
 
-def _judged(experiment: Experiment, found: Mapping[str, tuple[dict[str, Any], Run]]) -> Reproduction:
-    rows, runs = [], []
-    for point in experiment.points:
-        row, run = found[point.fitted.digest]
-        asked = {"asked_counts": point.asked.counts, "asked_lambda_z": point.asked.model.lambda_z}
-        x = experiment.position(point) if experiment.x else None
-        rows.append({"figure": experiment.name, "scale": experiment.scale, "x": x, **asked, **row})
-        runs.append(run)
-    judged = judge_experiment(experiment, rows, runs)
-    return Reproduction(
-        experiment, tuple(rows), tuple(runs), tuple(judged.checks), tuple(judged.notes), tuple(judged.tables)
-    )
+def _finished(experiment: Experiment, point: Point, row: dict[str, Any], run: Run) -> FinishedRun:
+    about = {
+        "figure": experiment.name,
+        "scale": experiment.scale,
+        "x": experiment.position(point) if experiment.x else None,
+        "asked_counts": point.asked.counts,
+        "asked_lambda_z": point.asked.model.lambda_z,
+    }
+    return FinishedRun(point, {**about, **row}, run)

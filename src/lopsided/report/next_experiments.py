@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lopsided.paper.checks import LARGEST_ERROR
-from lopsided.paper.generalisation import PREDICTORS, class_table, rank_correlation
+from lopsided.paper.generalisation import PREDICTORS, rank_correlation
 from lopsided.paper.groups import group_label, grouped
 from lopsided.paper.remedy_table import treatment
-from lopsided.paper.reproduction import Reproduction
+from lopsided.paper.results import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def draw_groups(result: Reproduction) -> Figure:
     """Rank, predicted and measured, and the error of the mean logits, a line of points for each group."""
-    groups = grouped(group_label(row, result.experiment.by) for row in result.rows)
+    groups = grouped(result.runs, result.experiment.by, group_label)
     figure = new_figure(11.4, 1.6 + 0.42 * len(groups))
     ranks, errors = figure.subplots(1, 2, sharey=True)
     for place, members in enumerate(groups.values()):
-        rows = [result.rows[index] for index in members]
+        rows = [entry.row for entry in members]
         decays = sorted({row["lambda_z"] for row in rows})
         for row in rows:
             height = place + 0.6 * (decays.index(row["lambda_z"]) + 0.5) / len(decays) - 0.3
@@ -43,7 +43,7 @@ def draw_groups(result: Reproduction) -> Figure:
 
 def draw_generalisation(result: Reproduction) -> Figure:
     """Test accuracy of each class of each run against what was predicted for the class."""
-    table = class_table([point.fitted for point in result.experiment.points], result.rows)
+    table = result.classes
     figure = new_figure(12.6, 4.0)
     known = ~np.isnan(table.accuracy)
     for axes, (quantity, words) in zip(
@@ -51,8 +51,8 @@ def draw_generalisation(result: Reproduction) -> Figure:
     ):
         values = table.predicted[quantity]
         for group, colour, label in (
-            (~table.lost, PALETTE[0], "predicted itself, or tied"),
-            (table.lost, PALETTE[1], "another class is predicted"),
+            (~table.lost, PALETTE[0], "predicted to be kept, or tied"),
+            (table.lost, PALETTE[1], "predicted to be lost"),
         ):
             chosen = known & group
             axes.plot(values[chosen], table.accuracy[chosen], "o", markersize=3, alpha=0.6, color=colour, label=label)

@@ -13,8 +13,8 @@ import numpy as np
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.core.files import writable_folder, write_atomically
 from lopsided.paper.checks import LARGEST_ERROR, Check, Table, all_hold
-from lopsided.paper.reproduction import Reproduction
-from lopsided.paper.verdicts import LARGEST_BIAS_ERROR, threshold_ratios
+from lopsided.paper.judge_figures import LARGEST_BIAS_ERROR, threshold_ratios
+from lopsided.paper.results import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy, to_png
 from lopsided.report.next_experiments import draw_generalisation, draw_groups, draw_remedies
 
@@ -140,9 +140,9 @@ def _draw_axis(result: Reproduction) -> Figure:
 def _draw_collapse(result: Reproduction) -> Figure:
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
-    for index, (row, run) in enumerate(zip(result.rows, result.runs, strict=True)):
-        points = [(entry["epoch"], entry.get("nc1_rank_aware")) for entry in run.history]
-        values = np.array(points, dtype=float)
+    for index, entry in enumerate(result.runs):
+        points = [(step["epoch"], step.get("nc1_rank_aware")) for step in entry.run.history]
+        values, row = np.array(points, dtype=float), entry.row
         label = f"{row['network']}, {row['data']}, seed {row['seed']}"
         axes.plot(values[:, 0], values[:, 1], color=PALETTE[index % len(PALETTE)], linewidth=1.5, label=label)
     axes.axhline(COLLAPSED_NC1, color="#808080", linewidth=0.9, linestyle=":")

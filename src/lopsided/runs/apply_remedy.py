@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +14,56 @@ from lopsided.core.counts import format_counts
 from lopsided.core.losses import all_settings
 from lopsided.runs.configuration import Configuration
 
-#: What a run calls the arguments of ``advise``.
-_ARGUMENTS = {"levers": "remedy", "keep": "remedy_keep"}
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run as it was asked for and as it is carried out, its remedy worked out.
+
+    Attributes
+    ----------
+    asked : Configuration
+        Names the run.
+    applied : Configuration
+        With the settings that the remedy leads to in place of its name; ``asked`` itself without one.
+    remedy_works : bool or None
+        Whether the remedy gives the margin asked for; None without one.
+    """
+
+    asked: Configuration
+    applied: Configuration
+    remedy_works: bool | None
+
+
+def plan_run(configuration: Configuration) -> PlannedRun:
+    """Work out what a run's remedy changes.
+
+    Raises
+    ------
+    ValueError
+        As :func:`advised` does.
+    """
+    remedy = advised(configuration)
+    if remedy is None:
+        return PlannedRun(configuration, configuration, None)
+    applied = _without(configuration).replace(**_changes(configuration, remedy))
+    return PlannedRun(configuration, applied, remedy.works)
+
+
+def apply_remedy(configuration: Configuration) -> Configuration:
+    """The run as it is carried out: the settings that its remedy leads to in place of the remedy's name.
+
+    Raises
+    ------
+    ValueError
+        As :func:`advised` does.
+
+    Examples
+    --------
+    >>> run = Configuration(data="digits", counts="150x5,30x5", lambda_z=0.009, remedy="merging")
+    >>> apply_remedy(run).merged_classes
+    ((5, 6, 7, 8, 9),)
+    """
+    return plan_run(configuration).applied
 
 
 def advised(configuration: Configuration) -> Remedy | None:
@@ -41,64 +90,39 @@ def advised(configuration: Configuration) -> Remedy | None:
     >>> remedy.works, round(remedy.settings["weights"][-1], 4)       # √2 · 900 · .009 / √30
     (True, 2.0914)
     """
-    return None if configuration.remedy is None else _advised(configuration)
+    return None if configuration.remedy is None else _advised(configuration.replace(seed=0))  # the same for all seeds
 
 
 @lru_cache(maxsize=64)
 def _advised(configuration: Configuration) -> Remedy:
-    name, _, convention = str(configuration.remedy).partition(":")
-    known = [f"{lever.name}:{lever.convention}" for lever in LEVERS if lever.name == name and lever.convention]
-    if convention and configuration.remedy not in known and any(lever.name == name for lever in LEVERS):
-        rule = f"be one of {name}, {', '.join(known)}" if known else f"be {name} alone, which has one convention"
-        raise ArgumentError("remedy", f"must {rule}", configuration.remedy)
     margin = FADING if configuration.remedy_margin is None else configuration.remedy_margin
+    lever = _lever(str(configuration.remedy))
     try:
         model = _without(configuration).model
         keep = parse_classes(configuration.remedy_keep or "all", model.num_classes, None)
-        advice = advise(model, keep, margin=margin, levers=[name])
-        remedy = advice.remedy(name, convention or None)
+        advice = advise(model, keep, margin=margin, levers=[lever])
     except ArgumentError as error:
-        raise error.renamed(_ARGUMENTS) from None
+        raise error.renamed(levers="remedy", keep="remedy_keep") from None
     if not advice.short:
-        raise ArgumentError(
-            "remedy",
-            f"must be left out: every class to be kept has a margin of {margin:.4g} already",
-            configuration.remedy,
-        )
+        rule = f"must be left out: every class to be kept has a margin of {margin:.4g} already"
+        raise ArgumentError("remedy", rule, configuration.remedy)
+    (remedy,) = advice.remedies
     if remedy.problem is None:
-        raise ArgumentError(
-            "remedy", f"{configuration.remedy!r} cannot be applied: {remedy.reason}", remedy="choose another"
-        )
+        rule = f"{configuration.remedy!r} cannot be applied: {remedy.reason}"
+        raise ArgumentError("remedy", rule, remedy="choose another")
     return remedy
 
 
-def apply_remedy(configuration: Configuration) -> Configuration:
-    """The run as it is carried out: the settings that its remedy leads to in place of the remedy's name.
-
-    Parameters
-    ----------
-    configuration : Configuration
-
-    Returns
-    -------
-    Configuration
-        Without ``remedy``; itself where it asks for none.
-
-    Raises
-    ------
-    ValueError
-        As :func:`advised` does.
-
-    Examples
-    --------
-    >>> run = Configuration(data="digits", counts="150x5,30x5", lambda_z=0.009, remedy="merging")
-    >>> apply_remedy(run).merged_classes
-    ((5, 6, 7, 8, 9),)
-    """
-    remedy = advised(configuration)
-    if remedy is None:
-        return configuration
-    return _without(configuration).replace(**_changes(configuration, remedy))
+def _lever(remedy: str) -> str:
+    """A remedy with its convention, the first where none is named; an unknown name is for ``advise`` to refuse."""
+    name, _, convention = remedy.partition(":")
+    conventions = [lever.convention for lever in LEVERS if lever.name == name]
+    if convention and conventions and convention not in conventions:
+        known = [f"{name}:{one}" for one in conventions if one]
+        rule = f"be one of {name}, {', '.join(known)}" if known else f"be {name} alone, which has one convention"
+        raise ArgumentError("remedy", f"must {rule}", remedy)
+    chosen = convention or next(iter(conventions), "")
+    return f"{name}:{chosen}" if conventions and chosen else name
 
 
 def _without(configuration: Configuration) -> Configuration:

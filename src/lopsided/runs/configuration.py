@@ -27,7 +27,7 @@ from lopsided.runs.setting_types import (
     STRATEGY,
     TEXT,
     WIDTHS,
-    Kind,
+    SettingType,
     above,
     between,
     loss_setting,
@@ -177,10 +177,10 @@ class Configuration:
             value = getattr(self, entry.name)
             if value is None and entry.default is None:
                 continue
-            kind: Kind = entry.metadata["kind"]
-            if not kind.holds(value):
-                raise ArgumentError(entry.name, f"must be {kind.words}", value)
-            object.__setattr__(self, entry.name, kind.tidy(value))
+            allowed: SettingType = entry.metadata["type"]
+            if not allowed.holds(value):
+                raise ArgumentError(entry.name, f"must be {allowed.words}", value)
+            object.__setattr__(self, entry.name, allowed.tidy(value))
         for name in ("remedy_margin", "remedy_keep"):
             if (value := getattr(self, name)) is not None and self.remedy is None:
                 raise ArgumentError(name, "must be left out without a remedy", got=str(value))
@@ -196,7 +196,7 @@ class Configuration:
             raise ArgumentError(
                 "dim",
                 f"must be at least the number of classes, {num_classes}, for the prediction to apply",
-                got=str(self.dim),
+                self.dim,
             )
 
     @cached_property
@@ -256,8 +256,8 @@ class Configuration:
         Keys are sorted. A key at its default is left out, so that keys which later versions add leave old runs as they
         are; a default, once given, must therefore stay.
         """
-        stated = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        kept = {entry.name: stated[entry.name] for entry in fields(self) if stated[entry.name] != entry.default}
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        kept = {name: value for name, value in self.settings.items() if value != defaults[name]}
         return json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
@@ -284,24 +284,32 @@ class Configuration:
 KEYS = tuple(entry.name for entry in fields(Configuration))
 
 
-def check_key(name: str, known: tuple[str, ...] = KEYS) -> None:
-    """Refuse a key that does not exist, naming the nearest one.
+#: Keys of earlier versions, which files may still use, under their present names.
+RENAMED = {"penalised": "feature_penalty_per"}
+
+
+def known_key(name: str, known: tuple[str, ...] = KEYS) -> str:
+    """The present name of a key; one that does not exist is refused, and the nearest named.
 
     Raises
     ------
     ValueError
-        If ``name`` is not among ``known``.
+        If ``name`` is not among ``known``, nor an earlier name.
 
     Examples
     --------
-    >>> check_key("lamda_z")
+    >>> known_key("penalised")
+    'feature_penalty_per'
+    >>> known_key("lamda_z")
     Traceback (most recent call last):
     ...
     ValueError: key 'lamda_z' does not exist; the nearest is 'lambda_z'
     """
-    if name not in known:
+    present = RENAMED.get(name, name)
+    if present not in known:
         (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         raise ArgumentError("key", f"{name!r} does not exist", remedy=f"the nearest is {nearest!r}")
+    return present
 
 
 def configure(settings: Mapping[str, Any]) -> Configuration:
@@ -328,12 +336,11 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
     ...
     ValueError: lambda_z must be a finite number above 0; got -1
     """
-    for name in settings:
-        check_key(name)
+    known = {known_key(name): value for name, value in settings.items()}
     for entry in fields(Configuration):
-        if entry.default is dataclasses.MISSING and entry.name not in settings:
+        if entry.default is dataclasses.MISSING and entry.name not in known:
             raise ArgumentError(entry.name, f"must be given: {entry.metadata['help'].rstrip('.')}", got="nothing")
-    return Configuration(**settings)
+    return Configuration(**known)
 
 
 def read_setting(name: str, text: str) -> Any:
@@ -344,6 +351,5 @@ def read_setting(name: str, text: str) -> Any:
     >>> read_setting("hidden", "64,64"), read_setting("epochs", "20"), read_setting("lambda_z", "small")
     ([64, 64], 20, 'small')
     """
-    check_key(name)
-    kind: Kind = next(entry for entry in fields(Configuration) if entry.name == name).metadata["kind"]
-    return kind.from_text(text)
+    allowed: SettingType = Configuration.__dataclass_fields__[known_key(name)].metadata["type"]
+    return allowed.from_text(text)

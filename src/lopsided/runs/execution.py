@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from lopsided.core.geometry import MERGE_ABSOLUTE_TOLERANCE, Geometry
 from lopsided.core.plain_values import plain
 from lopsided.data import ImbalancedData, load_data
 from lopsided.model import UFM
-from lopsided.runs.apply_remedy import advised, apply_remedy
+from lopsided.runs.apply_remedy import PlannedRun, plan_run
 from lopsided.runs.configuration import Configuration
 from lopsided.runs.provenance import describe_machine, source_commit
 from lopsided.runs.record import Run
@@ -51,7 +51,7 @@ def require_training() -> None:
 
 
 def perform(
-    configuration: Configuration,
+    run: Configuration | PlannedRun,
     *,
     data_folder: str | Path | None = None,
     accelerator: str = "auto",
@@ -62,7 +62,8 @@ def perform(
 
     Parameters
     ----------
-    configuration : Configuration
+    run : Configuration or PlannedRun
+        What to do; a plan where its remedy has been worked out already.
     data_folder : str or Path, optional
         Where the files of the data set are.
     accelerator : str, default "auto"
@@ -75,7 +76,7 @@ def perform(
     Returns
     -------
     run : Run
-        Named by the configuration's digest.
+        Named by the digest of what was asked for.
     row : dict
         Flat but for lists: ``digest``, ``outcome``, every setting, ``derived_seed``, what was predicted
         (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…``
@@ -84,8 +85,8 @@ def perform(
     from lopsided.training import build_network, train
 
     started = time.perf_counter()
-    seed, digest, remedy = configuration.derived_seed, configuration.digest, advised(configuration)
-    asked, configuration = configuration, apply_remedy(configuration)
+    plan = run if isinstance(run, PlannedRun) else plan_run(run)
+    asked, configuration, seed = plan.asked, plan.applied, plan.asked.derived_seed
     samples = load_data(
         configuration.data,
         configuration.counts,
@@ -95,12 +96,12 @@ def perform(
     )
     if configuration.merged_classes:
         samples = samples.merged(configuration.merged_classes)
-    chosen = {name: getattr(configuration, name) for name in ("dim", "hidden")}
     network = build_network(
         configuration.network,
         samples.input_shape,
         samples.num_classes,
-        **{name: value for name, value in chosen.items() if value is not None},
+        dim=configuration.dim,
+        hidden=configuration.hidden,
         last_features=configuration.features,  # type: ignore[arg-type]
         bias=configuration.bias,
         initialisation=configuration.initialisation,
@@ -125,42 +126,32 @@ def perform(
     )
     asking = {name: getattr(asked, name) for name in ("remedy", "remedy_margin", "remedy_keep")}
     settings = {**configuration.settings, **configuration.decays, **asking, "derived_seed": seed}
-    run = assemble_run(digest, settings, samples, result)
-    row = {
-        "digest": digest,
-        "outcome": "diverged" if result.diverged else "trained",
-        **settings,
-        "lambda_z": configuration.model.lambda_z,
-        "findings": [entry.code for entry in result.findings],
-        "near_threshold": is_near_threshold(network.predict, result.model),
-        **_outcome(run, samples),
-        **_accuracies(result, parse_counts(asked.counts), configuration.merged_classes),
-        "remedy_works": None if remedy is None else remedy.works,
-        "seconds": time.perf_counter() - started,
-        "commit": source_commit(),
-        **{f"machine_{name}": value for name, value in describe_machine().items()},
-        **{f"version_{name}": value for name, value in run.versions.items()},
-    }
-    return run, plain(row, "row")
-
-
-def assemble_run(
-    name: str,
-    settings: Mapping[str, Any],
-    samples: ImbalancedData,
-    result: TrainingResult,
-) -> Run:
-    """A prediction and a trained network as one run, to be stored."""
-    return Run(
-        name=name,
+    stored = Run(
+        name=asked.digest,
         settings={**settings, "counts": samples.counts, "class_names": samples.class_names},
         predicted=result.prediction.geometry,
         measured=result.geometry,
-        certificate={key: getattr(result.prediction, key) for key in ("objective", "gap", "status", "message")},
+        certificate={**result.prediction.certificate(), "message": result.prediction.message},
         measures={**result.measures, "train_accuracy": result.train_accuracy},
         history=result.history,
         findings=[str(finding) for finding in result.findings],
     )
+    row = {
+        "digest": asked.digest,
+        "outcome": "diverged" if result.diverged else "trained",
+        **settings,
+        "lambda_z": configuration.model.lambda_z,
+        "findings": [entry.code for entry in result.findings],
+        "near_threshold": is_near_threshold(network.predict, result.model, stored.predicted.merged),
+        **_outcome(stored, samples),
+        **_accuracies(result, parse_counts(asked.counts), configuration.merged_classes),
+        "remedy_works": plan.remedy_works,
+        "seconds": time.perf_counter() - started,
+        "commit": source_commit(),
+        **{f"machine_{name}": value for name, value in describe_machine().items()},
+        **{f"version_{name}": value for name, value in stored.versions.items()},
+    }
+    return stored, plain(row, "row")
 
 
 @contextlib.contextmanager
@@ -179,20 +170,22 @@ def torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_near_threshold(predict: Callable[[UFM], Solution], model: UFM) -> bool:
-    """Whether a little more or less decay would have other classes merge in what is predicted.
+def is_near_threshold(predict: Callable[[UFM], Solution], model: UFM, merged: list[list[int]]) -> bool:
+    """Whether a little more or less decay would have other classes merge than those that are predicted to.
 
     There a class lingers between merged and apart, since what would tell them apart has almost no weight in the
     objective.
 
     Examples
     --------
-    >>> [is_near_threshold(UFM.solve, UFM("500x5,100x5", decay)) for decay in (0.003, 0.0033, 0.0036)]  # 1/300 is one
+    >>> models = [UFM("500x5,100x5", decay) for decay in (0.003, 0.0033, 0.0036)]
+    >>> [is_near_threshold(UFM.solve, model, model.solve().geometry.merged) for model in models]  # 1/300 is one
     [False, True, False]
     """
-    factors = (1 - NEAR_THRESHOLD, 1.0, 1 + NEAR_THRESHOLD)
-    merged = [predict(model.replaced(lambda_z=factor * model.lambda_z)).geometry.merged for factor in factors]
-    return merged[0] != merged[1] or merged[1] != merged[2]
+    return any(
+        predict(model.replaced(lambda_z=factor * model.lambda_z)).geometry.merged != merged
+        for factor in (1 - NEAR_THRESHOLD, 1 + NEAR_THRESHOLD)
+    )
 
 
 def rarest_classes(counts: np.ndarray[Any, Any]) -> list[int]:
@@ -235,16 +228,17 @@ def _accuracies(
 
     Of classes merged by a remedy each has the accuracy of all.
     """
-    places = merged_places(merged, len(counts))
     rare = rarest_classes(counts)
-    columns: dict[str, Any] = {"class_accuracy": result.class_accuracy, "test_accuracy": result.test_accuracy}
-    columns["test_class_accuracy"] = result.test_class_accuracy
-    found = np.array(result.test_class_accuracy or np.full(result.model.num_classes, np.nan))
-    found = found[places]
+    classes = np.array(result.test_class_accuracy or np.full(result.model.num_classes, np.nan))
+    found = classes[merged_places(merged, len(counts))]
     others = np.setdiff1d(np.arange(len(found)), rare)
-    columns["test_accuracy_rare"] = float(found[rare].mean())
-    columns["test_accuracy_common"] = float(found[others].mean()) if len(others) else math.nan
-    return columns
+    return {
+        "class_accuracy": result.class_accuracy,
+        "test_accuracy": result.test_accuracy,
+        "test_class_accuracy": result.test_class_accuracy,
+        "test_accuracy_rare": float(found[rare].mean()),
+        "test_accuracy_common": float(found[others].mean()) if len(others) else math.nan,
+    }
 
 
 def _outcome(run: Run, samples: ImbalancedData) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lopsided.core.arguments import ArgumentError
-from lopsided.runs.configuration import KEYS, Configuration, check_key, configure
+from lopsided.runs.configuration import KEYS, Configuration, configure, known_key
 
 #: The one key of a file that is not a setting.
 GRID = "grid"
@@ -69,9 +69,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise ArgumentError(
-            "config", "must be a TOML file", remedy=f"cannot read {str(path)!r} ({error.strerror or error})"
-        ) from None
+        reason = f"cannot read {str(path)!r} ({error.strerror or error})"
+        raise ArgumentError("config", "must be a TOML file", remedy=reason) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError("config", f"{str(path)!r} is no TOML file: {error}") from None
 
@@ -92,12 +91,11 @@ def expand(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None
     [('20x2', 0.003), ('20x3', 0.003), ('9x2', 0.1)]
     """
     changes = dict(changes or {})
-    for name in document:
-        check_key(name, (*KEYS, GRID))
-    shared = {name: value for name, value in document.items() if name != GRID}
+    stated = {known_key(name, (*KEYS, GRID)): value for name, value in document.items()}
+    grids = _grids(stated.pop(GRID, []))
     runs = [
-        configure({**shared, **combination, **changes})
-        for grid in _grids(document.get(GRID, []))
+        configure({**stated, **combination, **changes})
+        for grid in grids
         for combination in _combinations(grid, changes)
     ]
     return list(dict.fromkeys(runs))
@@ -111,10 +109,12 @@ def _grids(stated: Any) -> list[Mapping[str, Any]]:
 
 
 def _combinations(grid: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    varied = {}
     for name, values in grid.items():
-        check_key(name)
+        key = known_key(name)
         if not isinstance(values, list) or not values:
             raise ArgumentError(f"grid.{name}", "must be a list of at least one value", values)
-    varied = {name: values for name, values in grid.items() if name not in changes}
+        if key not in changes:
+            varied[key] = values
     for values in itertools.product(*varied.values()):
         yield dict(zip(varied, values, strict=True))

@@ -20,7 +20,7 @@ from lopsided.core.counts import parse_counts
 from lopsided.core.files import writable_folder, write_atomically
 from lopsided.data.imbalanced import check_classes
 from lopsided.data.sources import Source, find_source
-from lopsided.runs.apply_remedy import apply_remedy
+from lopsided.runs.apply_remedy import PlannedRun, plan_run
 from lopsided.runs.configuration import Configuration
 from lopsided.runs.execution import RunProgress, perform, require_training, torch_threads
 from lopsided.runs.record import Run
@@ -111,36 +111,32 @@ def run_sweep(
     """
     require_training()
     if jobs < 0:
-        raise ArgumentError("jobs", "must be a whole number of at least 0 (0: one run a core)", got=str(jobs))
+        raise ArgumentError("jobs", "must be a whole number of at least 0 (0: one run a core)", jobs)
     if scheduler is None and find_spec("joblib") is None:
-        raise ArgumentError(
-            "jobs", "cannot be run side by side, since joblib is not installed", remedy="pip install 'lopsided[train]'"
-        )
+        rule, remedy = "cannot be run side by side, since joblib is not installed", "pip install 'lopsided[train]'"
+        raise ArgumentError("jobs", rule, remedy=remedy)
     if scheduler is not None and find_spec("distributed") is None:
         raise ArgumentError("scheduler", "needs Dask, which is not installed", remedy="pip install 'lopsided[cluster]'")
-    check_data(configurations, data_folder)
+    missing = [entry for entry in configurations if read_row(output, entry.digest) is None]
+    planned = check_data(missing, data_folder)
     root = writable_folder(output).resolve()
-    missing = [entry for entry in configurations if read_row(root, entry.digest) is None]
     work = partial(_work, root=root, data_folder=data_folder, accelerator=accelerator)
     done = found = len(configurations) - len(missing)
     if progress is not None:
         progress(done, len(configurations))
     try:
-        if missing:
-            for _ in _parallel(work, missing, jobs, scheduler, epoch_progress):
+        if planned:
+            for _ in _parallel(work, planned, jobs, scheduler, epoch_progress):
                 done += 1
                 if progress is not None:
                     progress(done, len(configurations))
     finally:
-        table = collect_rows(root)
-    rows = [read_row(root, entry.digest) for entry in configurations]
-    if any(row is None for row in rows):
-        raise ArgumentError(
-            "output",
-            "must be a folder that the workers see under the same path",
-            got=f"{str(root)!r}, in which {sum(row is None for row in rows)} runs left nothing",
-        )
-    return Sweep(tuple(row for row in rows if row is not None), table, found)
+        rows = collect_rows(root)
+    absent = [entry for entry in configurations if entry.digest not in rows]
+    if absent:
+        got = f"{str(root)!r}, in which {len(absent)} runs left nothing"
+        raise ArgumentError("output", "must be a folder that the workers see under the same path", got=got)
+    return Sweep(tuple(rows[entry.digest] for entry in configurations), root / ROWS, found)
 
 
 def run_folder(root: str | Path, digest: str) -> Path:
@@ -163,27 +159,33 @@ def read_row(root: str | Path, digest: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and row.get("digest") == digest else None
 
 
-def collect_rows(root: str | Path) -> Path:
-    """Write the rows of all finished runs of a folder into its table, those of other sweeps too, sorted by digest.
+def collect_rows(root: str | Path) -> dict[str, dict[str, Any]]:
+    """Read the rows of all finished runs of a folder, those of other sweeps too, and write them into one table.
 
     Returns
     -------
-    Path
-        ``rows.jsonl``, one JSON object a line.
+    dict
+        By digest, in their order; ``rows.jsonl`` holds them, one JSON object a line.
     """
-    folders = sorted(path.parent.name for path in Path(root, RUNS).glob(f"*/{ROW}"))
-    rows = [row for digest in folders if (row := read_row(root, digest)) is not None]
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    return write_atomically(Path(root) / ROWS, text)
+    digests = sorted(path.parent.name for path in Path(root, RUNS).glob(f"*/{ROW}"))
+    rows = {digest: row for digest in digests if (row := read_row(root, digest)) is not None}
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows.values())
+    write_atomically(Path(root) / ROWS, text)
+    return rows
 
 
-def check_data(configurations: Sequence[Configuration], data_folder: str | Path | None) -> None:
-    """Make sure that every data set is there and has as many samples as are asked for, without loading torch.
+def check_data(configurations: Sequence[Configuration], data_folder: str | Path | None) -> list[PlannedRun]:
+    """Work out the remedies of runs, and make sure that their data are there, without loading torch.
+
+    Returns
+    -------
+    list of PlannedRun
+        What is to be carried out.
 
     Raises
     ------
     ValueError
-        If not; where files are missing, with the way to get them.
+        If a data set is missing (with the way to get it) or has too few samples, or a remedy cannot be applied.
     """
     for entry in configurations:  # told before anything is read
         names = _source(entry.data, data_folder, entry.image_size).class_names
@@ -191,16 +193,15 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
             check_classes(parse_counts(entry.counts), len(names), entry.data)
     sources = {(entry.data, entry.image_size) for entry in configurations}
     available = {source: samples_a_class(source[0], data_folder, source[1]) for source in sources}
-    for entry in map(apply_remedy, configurations):
+    planned = [plan_run(entry) for entry in configurations]
+    for entry in (plan.applied for plan in planned):
         there, wanted = available[entry.data, entry.image_size], parse_counts(entry.counts)
         check_classes(wanted, len(there), entry.data)
         if np.any(wanted > there[: len(wanted)]):
             index = int(np.argmax(wanted > there[: len(wanted)]))
-            raise ArgumentError(
-                "counts",
-                f"must be at most the training samples that {entry.data} has, {there[index]} for class {index}",
-                got=f"{wanted[index]} in {entry.counts}",
-            )
+            rule = f"must be at most the training samples that {entry.data} has, {there[index]} for class {index}"
+            raise ArgumentError("counts", rule, got=f"{wanted[index]} in {entry.counts}")
+    return planned
 
 
 def download_data(names: Iterable[str], data_folder: str | Path | None) -> None:
@@ -243,7 +244,7 @@ def _source(data: str, data_folder: str | Path | None, image_size: int | None) -
 
 def _parallel(
     work: Callable[..., None],
-    configurations: Sequence[Configuration],
+    planned: Sequence[PlannedRun],
     jobs: int,
     scheduler: str | None,
     progress: RunProgress | None,
@@ -254,24 +255,24 @@ def _parallel(
     if scheduler is not None:
         with _dask_client(scheduler) as client, parallel_config(backend="dask", client=client):
             yield from Parallel(return_as="generator_unordered", batch_size=1)(
-                delayed(work)(entry) for entry in configurations
+                delayed(work)(entry) for entry in planned
             )
         return
-    number = min(jobs or os.cpu_count() or 1, len(configurations))
+    number = min(jobs or os.cpu_count() or 1, len(planned))
     if number == 1:
-        for entry in configurations:
+        for entry in planned:
             work(entry, progress=progress)
             yield
         return
     with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE):
         results = Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1, pre_dispatch=number)(
-            delayed(_in_worker)(work, entry, os.getpid()) for entry in configurations
+            delayed(_in_worker)(work, entry, os.getpid()) for entry in planned
         )
         with contextlib.closing(results):
             yield from results
 
 
-def _in_worker(work: Callable[..., None], entry: Configuration, parent: int) -> None:
+def _in_worker(work: Callable[..., None], entry: PlannedRun, parent: int) -> None:
     """One run in a process of its own, which Ctrl-C does not reach: the parent takes it and ends its workers.
 
     Otherwise it could strike in a destructor, where Python prints and forgets it.
@@ -288,17 +289,14 @@ def _dask_client(address: str) -> Iterator[Any]:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArgumentError(
-            "scheduler",
-            "must be the address of a Dask scheduler that answers, such as tcp://127.0.0.1:8786",
-            got=f"{address!r} ({reason})",
-        ) from None
+        rule = "must be the address of a Dask scheduler that answers, such as tcp://127.0.0.1:8786"
+        raise ArgumentError("scheduler", rule, got=f"{address!r} ({reason})") from None
     with client:
         yield client
 
 
 def _work(
-    configuration: Configuration,
+    planned: PlannedRun,
     *,
     root: Path,
     data_folder: str | Path | None,
@@ -308,10 +306,11 @@ def _work(
     """Do one run and store it."""
     from filelock import FileLock
 
-    folder = writable_folder(run_folder(root, configuration.digest))
+    digest = planned.asked.digest
+    folder = writable_folder(run_folder(root, digest))
     carry_out = partial(
         perform,
-        configuration,
+        planned,
         data_folder=data_folder,
         accelerator=accelerator,
         checkpoint=folder / _CHECKPOINT,
@@ -320,7 +319,7 @@ def _work(
     # The lock is the kernel's, so it goes when its holder is killed. It keeps a worker that outlived its sweep, and
     # another sweep over the same folder, from doing the run a second time.
     with FileLock(folder / _LOCK):
-        if read_row(root, configuration.digest) is not None:
+        if read_row(root, digest) is not None:
             return
         _clear(folder, keep=(_LOCK, _CHECKPOINT))
         with torch_threads(1):

@@ -82,26 +82,23 @@ def epochs_in_checkpoint(path: Path, settings: Mapping[str, Any]) -> int:
     ValueError
         If the file is no whole checkpoint, or of a run with other settings, the first of which is named.
     """
-    name = repr(str(path))
     try:
         stored_bytes = io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise ArgumentError("checkpoint", f"{name} must be readable", remedy=error.strerror or str(error)) from None
+        reason = str(error.strerror or error)
+        raise ArgumentError("checkpoint", f"{str(path)!r} must be readable", remedy=reason) from None
     try:
         content = torch.load(stored_bytes, map_location="cpu", weights_only=True)
         states = content["callbacks"]
         stored = next(state["settings"] for key, state in states.items() if key.startswith(Checkpointer.__name__))
         history = next(state["history"] for key, state in states.items() if key.startswith(Recorder.__name__))
     except _DAMAGE:
-        raise ArgumentError(
-            "checkpoint", f"{name} must be a whole checkpoint of this package", remedy="delete it to start again"
-        ) from None
+        rule = f"{str(path)!r} must be a whole checkpoint of this package"
+        raise ArgumentError("checkpoint", rule, remedy="delete it to start again") from None
     for setting in (*settings, *stored):
         ours, theirs = settings.get(setting), stored.get(setting)
         if ours != theirs:
-            raise ArgumentError(
-                "checkpoint",
-                f"{name} must be of the same run, to go on with it",
-                remedy=f"its {setting} is {theirs}, not {ours}; delete it or name another file",
-            )
+            rule = f"{str(path)!r} must be of the same run, to go on with it"
+            remedy = f"its {setting} is {theirs}, not {ours}; delete it or name another file"
+            raise ArgumentError("checkpoint", rule, remedy=remedy)
     return int(history[-1]["epoch"])

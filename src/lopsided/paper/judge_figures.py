@@ -1,4 +1,4 @@
-"""Whether a figure of the paper comes out again: claims, each with what was predicted and what was found."""
+"""Judges of the paper's figures: measures along an axis, the collapse in training, and the mean logits at its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.model import UFM
-from lopsided.paper.checks import LARGEST_ERROR, Check, errors_check, share
+from lopsided.paper.checks import LARGEST_ERROR, Check, errors_check, flags_check
+from lopsided.paper.plans import Experiment
+from lopsided.paper.results import FinishedRun, Reproduction
 from lopsided.runs.record import Run
 
 #: Largest difference of a cosine or a spread that counts as agreement.
@@ -38,65 +40,58 @@ def threshold_ratios(row: Row) -> dict[str, float]:
     return {group: model.lambda_z / decay for group, decay in decays.items()}
 
 
-def judge_axis(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_axis(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Measures along an axis: where classes merge, ranks, cosines, spreads, mean logits."""
-    judged = [(row, run) for row, run in zip(rows, runs, strict=True) if not row["near_threshold"]]
+    name, judged = experiment.name, [entry for entry in runs if not entry.near_threshold]
     if not judged:
-        return [Check(name, "runs away from the thresholds", "at least one", "none", False)]
+        none = Check(name, "runs away from the thresholds", "at least one", "none", False)
+        return Reproduction(experiment, tuple(runs), (none,))
     checks = []
     for group, words in (("rare", "the rare classes merge"), ("all", "all classes merge")):
-        predicted = [_is_merged(run.predicted.merged, group, run) for _, run in judged]
-        measured = [_is_merged(run.measured.merged, group, run) for _, run in judged]
-        places = [row["x"] for row, _ in judged]
+        predicted = [_is_merged(entry.run.predicted.merged, group, entry.run) for entry in judged]
+        measured = [_is_merged(entry.run.measured.merged, group, entry.run) for entry in judged]
+        places = [entry.row["x"] for entry in judged]
         if any(predicted) or any(measured):
             target, found = _where(places, predicted), _where(places, measured)
             checks.append(Check(name, f"where {words}", target, found, predicted == measured))
-    same = [run.comparison.same_merged for _, run in judged]
-    checks.append(
-        Check(name, "merged classes as predicted, no others", share([True] * len(same)), share(same), all(same))
-    )
-    ranks = [run.comparison.same_rank for _, run in judged]
-    checks.append(Check(name, "rank as predicted", share([True] * len(ranks)), share(ranks), all(ranks)))
+    same = (entry.run.comparison.same_merged for entry in judged)
+    checks.append(flags_check(name, "merged classes as predicted, no others", same))
+    checks.append(flags_check(name, "rank as predicted", (entry.run.comparison.same_rank for entry in judged)))
     for quantity, words in (
         ("rare_cosine", "cosine between rare classes"),
         ("minority_spread", "spread of rare classes"),
     ):
-        checks.append(_difference(name, quantity, words, [row for row, _ in judged]))
-    left = [row for row, run in judged if run.predicted.rank > 0]
-    if left:
-        checks.append(errors_check(name, "mean logits", [row["mean_logits_error"] for row in left], LARGEST_ERROR))
-    return checks
+        checks.append(_difference(name, quantity, words, [entry.row for entry in judged]))
+    errors = [entry.row["mean_logits_error"] for entry in judged if entry.keeps_some]
+    if errors:
+        checks.append(errors_check(name, "mean logits", errors, LARGEST_ERROR))
+    return Reproduction(experiment, tuple(runs), tuple(checks))
 
 
-def judge_collapse(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_collapse(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Samples of a class that come together in training."""
-    ends = [run.measures["nc1_rank_aware"] for run in runs]
+    name, ends = experiment.name, [entry.run.measures["nc1_rank_aware"] for entry in runs]
     highest = max(math.inf if value is None else value for value in ends)
-    target, found = f"log NC1 below {math.log(COLLAPSED_NC1):.1f}", f"at most {math.log(highest):.1f}"
-    falls = [_fall(run) for run in runs]
-    return [
-        Check(name, "NC1 ends small in every run", target, found, highest < COLLAPSED_NC1),
-        Check(
-            name, "NC1 falls in training", f"by {FALL:g} or more", f"by {min(falls):.3g} or more", min(falls) >= FALL
-        ),
-        Check(
-            name,
-            "every sample fitted",
-            "100 %",
-            f"{100 * min(row['train_accuracy'] for row in rows):.4g} % at least",
-            all(row["train_accuracy"] == 1 for row in rows),
-        ),
-    ]
+    target, end = f"log NC1 below {math.log(COLLAPSED_NC1):.1f}", f"at most {math.log(highest):.1f}"
+    fall = min(_fall(entry.run) for entry in runs)
+    fitted = min(entry.row["train_accuracy"] for entry in runs)
+    checks = (
+        Check(name, "NC1 ends small in every run", target, end, highest < COLLAPSED_NC1),
+        Check(name, "NC1 falls in training", f"by {FALL:g} or more", f"by {fall:.3g} or more", fall >= FALL),
+        Check(name, "every sample fitted", "100 %", f"{100 * fitted:.4g} % at least", fitted == 1),
+    )
+    return Reproduction(experiment, tuple(runs), checks)
 
 
-def judge_mean_logits(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> list[Check]:
+def judge_mean_logits(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Mean logits and bias at the end of training."""
-    ordered = [_own_logits_ordered(run) for run in runs]
-    return [
-        errors_check(name, "mean logits", [row["mean_logits_error"] for row in rows], LARGEST_ERROR),
-        errors_check(name, "bias", [row["bias_error"] for row in rows], LARGEST_BIAS_ERROR),
-        Check(name, "own logits rise with the count", share([True] * len(runs)), share(ordered), all(ordered)),
-    ]
+    name = experiment.name
+    checks = (
+        errors_check(name, "mean logits", [entry.row["mean_logits_error"] for entry in runs], LARGEST_ERROR),
+        errors_check(name, "bias", [entry.row["bias_error"] for entry in runs], LARGEST_BIAS_ERROR),
+        flags_check(name, "own logits rise with the count", (_own_logits_ordered(entry.run) for entry in runs)),
+    )
+    return Reproduction(experiment, tuple(runs), checks)
 
 
 def _difference(name: str, quantity: str, words: str, rows: Sequence[Row]) -> Check:
@@ -106,10 +101,8 @@ def _difference(name: str, quantity: str, words: str, rows: Sequence[Row]) -> Ch
     if not both:
         return Check(name, f"{words} as predicted", "defined somewhere", "defined nowhere", False)
     worst, place = max(both)
-    text = f"{worst:.3f} off at most, at {place:g}"
-    return Check(
-        name, f"{words} as predicted", f"at most {LARGEST_DIFFERENCE:g} off", text, worst <= LARGEST_DIFFERENCE
-    )
+    target, found = f"at most {LARGEST_DIFFERENCE:g} off", f"{worst:.3f} off at most, at {place:g}"
+    return Check(name, f"{words} as predicted", target, found, worst <= LARGEST_DIFFERENCE)
 
 
 def _is_merged(merged: Sequence[Sequence[int]], group: str, run: Run) -> bool:
