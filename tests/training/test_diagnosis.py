@@ -183,7 +183,7 @@ def test_a_rank_that_only_a_measurement_misses_is_not_called_deficient():
     predicted = solution(lambda_z=6.05e-3).geometry
     measured = lp.Geometry(predicted.counts, predicted.class_means, predicted.classifier)
     assert measured.rank < predicted.rank
-    assert find_rank_deficiency(predicted, measured) == []
+    assert find_rank_deficiency(lp.compare(predicted, measured)) == []
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,45 @@ def test_beside_a_stationary_point_classes_of_equal_count_need_not_be_alike():
     rows = history(GOOD, objective=[1.0] * len(GOOD))
     assert [finding.code for finding in diagnose(rows, predicted=even, measured=odd)] == ["unexpected-blocks"]
     assert diagnose(rows, predicted=even, measured=odd, stationary=True) == ()
+
+
+APART = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
+MERGED = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
+EXCHANGED = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 2.0, 4.0, 2.0]), np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (
+            lambda: find_missing_collapse(history([5.0, 5.0, 0.5, 0.2, 0.1])),
+            "rank-aware NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer",
+        ),
+        (
+            lambda: find_excess([{"epoch": 100, "objective": 1.2}], optimum=1.0),
+            "the objective ended at 1.2, 20 % above the certified optimum 1; train longer, or at another learning rate",
+        ),
+        (
+            lambda: find_other_branch([{"epoch": 100, "objective": 1.0}], lp.compare(APART, APART), objective=1.2),
+            "the network ended at rank 3 and an objective of 1, where the predicted stationary point has rank 3 and"
+            " 1.2: there are others; compare several seeds or initialisations",
+        ),
+        (
+            lambda: find_rank_deficiency(lp.compare(APART, MERGED)),
+            "the mean logits have rank 2, where the optimum has rank 3: training is stuck in a solution of too low a"
+            " rank; raise the decays more slowly (a longer ramp from a smaller start), or train longer",
+        ),
+        (
+            lambda: find_unexpected_blocks(APART, EXCHANGED),
+            "32 % of the mean logits lie outside the blocks of the counts, most for class 0 of the cluster with 9"
+            " samples a class; check that counts and classes are in the same order, else train longer",
+        ),
+        (
+            lambda: find_unexpected_merges(lp.compare(APART, MERGED)),
+            "classes [2, 3] have merged, though the prediction keeps them apart; raise the decays more slowly (a longer"
+            " ramp from a smaller start), or train longer",
+        ),
+    ],
+)
+def test_findings_read_in_full(found, text):
+    assert str(found()[0]) == text

@@ -21,12 +21,12 @@ def run(counts, lambda_z, *, lambda_b=0.02, seed=0):
         lambda_w=lambda_z,
         lambda_h=lambda_z,
         lambda_b=lambda_b,
-        epochs=600,
+        epochs=400,
         learning_rate=3.0,
         optimizer="sgd",
         momentum=0.9,
         ramp=0.0,
-        measure_every=150,
+        measure_every=200,
     )
     solution = result.model.solve()
     assert solution.status == "optimal"
@@ -97,7 +97,7 @@ def test_mini_batches_reach_the_same_optimum():
         lambda_w=0.015,
         lambda_h=0.015,
         lambda_b=0.02,
-        epochs=500,
+        epochs=200,
         batch_size=20,
         learning_rate=0.5,
         optimizer="sgd",

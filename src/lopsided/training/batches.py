@@ -32,20 +32,14 @@ class Augmentation:
     crop: int = 0
     flip: bool = False
 
-    @classmethod
-    def checked(cls, crop: int, flip: bool, input_shape: Sequence[int]) -> Augmentation:
-        """Return what is done to inputs of a shape.
+    def __post_init__(self) -> None:
+        check_whole("crop", self.crop, least=0)
 
-        Raises
-        ------
-        ValueError
-            If ``crop`` breaks its rule, or anything is to be done to inputs that are no images.
-        """
-        check_whole("crop", crop, least=0)
-        if (crop or flip) and len(input_shape) != 3:
-            name = "crop" if crop else "flip"
-            raise ArgumentError(name, f"must be left out: it is for images, and inputs here are of shape {input_shape}")
-        return cls(crop, flip)
+    def check_inputs(self, shape: Sequence[int]) -> None:
+        """Refuse inputs that are no images, where anything is to be done to them."""
+        if (self.crop or self.flip) and len(shape) != 3:
+            rule = f"must be left out: it is for images, and inputs here are of shape {shape}"
+            raise ArgumentError("crop" if self.crop else "flip", rule)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return (B, channels, height, width) images shifted and mirrored.

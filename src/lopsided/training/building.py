@@ -116,31 +116,27 @@ def build_network(
         raise ArgumentError("head", f"must be one of {', '.join(HEADS)}", head)
     check_whole("extra_layers", extra_layers, least=0)
     if extra_layers and head != "linear":
-        raise ArgumentError("extra_layers", "must be 0 before a head that is not trained", got=str(extra_layers))
+        raise ArgumentError("extra_layers", "must be 0 before a head that is not trained", extra_layers)
 
     def finished(network: FeatureNetwork) -> FeatureNetwork:
         return _initialised(ExtraLayers(network, extra_layers) if extra_layers else network, initialisation)
 
     if is_factory(name):
         if (dim, hidden, last_features, bias) != (None, None, "linear", True):
-            raise ArgumentError(
-                "network",
-                f"{name!r} decides by itself on `dim`, `hidden`, `last_features` and `bias`",
-                remedy="leave them out",
-            )
+            rule = f"{name!r} decides by itself on `dim`, `hidden`, `last_features` and `bias`"
+            raise ArgumentError("network", rule, remedy="leave them out")
         own = seeded(lambda: finished(_own(name, tuple(input_shape), num_classes)), seed)
         return _with_head(own, head, model, seed)
     if name not in NETWORKS:
         raise ArgumentError("network", f"must be one of {', '.join(NETWORKS)}, or MODULE:FACTORY", name)
     if hidden is not None and name not in _HIDDEN:
-        raise ArgumentError("hidden", f"must be left out: the widths of {name} are fixed", got=str(tuple(hidden)))
+        raise ArgumentError("hidden", f"must be left out: the widths of {name} are fixed", tuple(hidden))
     widths = _HIDDEN.get(name, ()) if hidden is None else tuple(hidden)
     if not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ArgumentError("hidden", "must be widths of at least 1, one a hidden layer", got=str(widths))
+        raise ArgumentError("hidden", "must be widths of at least 1, one a hidden layer", widths)
     if name != "mlp" and len(input_shape) != 3:
-        raise ArgumentError(
-            "network", f"{name!r} takes images (channels, height, width)", got=f"inputs of {tuple(input_shape)}"
-        )
+        rule = f"{name!r} takes images (channels, height, width)"
+        raise ArgumentError("network", rule, got=f"inputs of {tuple(input_shape)}")
     width = (_DIM if name in _HIDDEN else WIDTH) if dim is None else dim
     settings: dict[str, Any] = {
         "dim": checked_dim(width, num_classes) if head == "linear" else width,
@@ -168,13 +164,12 @@ def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int
     elif head == "predicted":
         if model is None or model.num_classes != old.out_features:
             found = "none" if model is None else f"one of {model.num_classes} classes"
-            raise ArgumentError("model", f"must be of {old.out_features} classes for head='predicted'", got=str(found))
+            raise ArgumentError("model", f"must be of {old.out_features} classes for head='predicted'", got=found)
         try:
             network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
         except ValueError as error:
-            raise ArgumentError(
-                "head", "must be 'linear' or 'etf' here", got=f"'predicted', of which {error}"
-            ) from None
+            got = f"'predicted', of which {error}"
+            raise ArgumentError("head", "must be 'linear' or 'etf' here", got=got) from None
     return network
 
 
@@ -195,6 +190,6 @@ def _own(name: str, input_shape: tuple[int, ...], num_classes: int) -> FeatureNe
     if isinstance(module, FeatureNetwork):
         return module
     if not isinstance(module, nn.Module):
-        raise ArgumentError("network", f"{name!r} must give a torch.nn.Module", got=str(type(module).__name__))
+        raise ArgumentError("network", f"{name!r} must give a torch.nn.Module", got=type(module).__name__)
     generator = torch.Generator().manual_seed(0)
     return HeadedModule(module, num_classes, torch.randn(2, *input_shape, generator=generator))

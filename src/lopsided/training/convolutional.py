@@ -7,6 +7,7 @@ where no width is asked for, ResNet18 and VGG end in the 512 features of their p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.nn.heads import FixedHead
-from lopsided.training.networks import BodyAndHead, LastFeatures, feature_layer
+from lopsided.training.networks import BodyAndHead, LastFeatures, Layered
 
 #: Features of ResNet18 and VGG.
 WIDTH = 512
@@ -25,48 +26,26 @@ VGG_LAYERS: dict[str, tuple[int | None, ...]] = {
 }
 
 
-class SmallCNN(BodyAndHead):
+class SmallCNN(Layered):
     """3×3 convolutions of stride 2 with batch norm and ReLU, a mean over the image, a feature layer, a linear head.
 
     Parameters
     ----------
     channels : int
         Channels of an image.
-    num_classes : int
-        Number of classes K.
+    num_classes, **features
+        Of :class:`lopsided.training.networks.Layered`.
     hidden : sequence of int
         Channels of each convolution.
-    dim : int
-        Width d of the features.
-    last_features : {"linear", "relu"}
-        Features of either sign, or of positive sign.
-    bias : bool
-        Whether the head has a bias.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        num_classes: int,
-        *,
-        hidden: Sequence[int],
-        dim: int,
-        last_features: LastFeatures,
-        bias: bool,
-    ) -> None:
-        super().__init__()
+    def __init__(self, channels: int, num_classes: int, *, hidden: Sequence[int], **features: Any) -> None:
         layers: list[nn.Module] = []
         for width in hidden:
-            layers += [
-                nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-            ]
+            convolution = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
-        self.body = nn.Sequential(
-            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *feature_layer(channels, dim, last_features)
-        )
-        self.head = nn.Linear(dim, num_classes, bias=bias)
+        super().__init__([*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()], channels, num_classes, **features)
 
 
 class _Block(nn.Module):
@@ -91,33 +70,24 @@ class _Block(nn.Module):
         return functional.relu(total) if self.closed else total
 
 
-class ResNet18(BodyAndHead):
+class ResNet18(Layered):
     """ResNet18 for small images: a 3×3 convolution of stride 1 instead of the stem with a max-pool.
+
+    With another width than 512 a linear layer stands before the head. Features that have passed a ReLU are those of the
+    paper; linear ones leave out the very last ReLU, before the mean over the image.
 
     Parameters
     ----------
     channels : int
         Channels of an image.
-    num_classes : int
-        Number of classes K.
-    dim : int
-        Width d of the features: 512, or else a linear layer stands before the head.
-    last_features : {"linear", "relu"}
-        ``"relu"`` is the network of the paper; ``"linear"`` leaves out the very last ReLU, before the mean over the
-        image.
-    bias : bool
-        Whether the head has a bias.
+    num_classes, dim, last_features, bias
+        Of :class:`lopsided.training.networks.Layered`.
     """
 
     def __init__(self, channels: int, num_classes: int, *, dim: int, last_features: LastFeatures, bias: bool) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, 64, 3, padding=1, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-        ]
-        projected = dim != WIDTH
-        width = 64
+        projected, width = dim != WIDTH, 64
+        stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        layers: list[nn.Module] = [stem, nn.BatchNorm2d(width), nn.ReLU()]
         for stage, following in enumerate((64, 128, 256, 512)):
             for block in range(2):
                 last = (stage, block) == (3, 1) and not projected
@@ -125,14 +95,16 @@ class ResNet18(BodyAndHead):
                 layers.append(_Block(width, following, stride, closed=not last or last_features == "relu"))
                 width = following
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        if projected:
-            layers += feature_layer(width, dim, last_features)
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(dim, num_classes, bias=bias)
+        super().__init__(
+            layers, width, num_classes, dim=dim, last_features=last_features, bias=bias, projected=projected
+        )
 
 
-class VGG(BodyAndHead):
+class VGG(Layered):
     """VGG11 or VGG13 with batch norm and one linear head, in place of the three layers meant for large images.
+
+    With another width than 512 a linear layer stands before the head. Features that have passed a ReLU are those of the
+    paper; linear ones leave out the ReLU of the last convolution.
 
     Parameters
     ----------
@@ -140,20 +112,13 @@ class VGG(BodyAndHead):
         How deep.
     channels : int
         Channels of an image.
-    num_classes : int
-        Number of classes K.
-    dim : int
-        Width d of the features: 512, or else a linear layer stands before the head.
-    last_features : {"linear", "relu"}
-        ``"relu"`` is the network of the paper; ``"linear"`` leaves out the ReLU of the last convolution.
-    bias : bool
-        Whether the head has a bias.
+    num_classes, dim, last_features, bias
+        Of :class:`lopsided.training.networks.Layered`.
     """
 
     def __init__(
         self, name: str, channels: int, num_classes: int, *, dim: int, last_features: LastFeatures, bias: bool
     ) -> None:
-        super().__init__()
         projected = dim != WIDTH
         layers: list[nn.Module] = []
         for width in VGG_LAYERS[name]:
@@ -166,10 +131,9 @@ class VGG(BodyAndHead):
         if not projected and last_features == "linear":
             del layers[-2]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        if projected:
-            layers += feature_layer(channels, dim, last_features)
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(dim, num_classes, bias=bias)
+        super().__init__(
+            layers, channels, num_classes, dim=dim, last_features=last_features, bias=bias, projected=projected
+        )
 
 
 class HeadedModule(BodyAndHead):
@@ -205,11 +169,8 @@ class HeadedModule(BodyAndHead):
             if type(layer) in (nn.Linear, FixedHead) and layer.out_features == num_classes
         ]
         if not heads or not heads[-1][0]:
-            raise ArgumentError(
-                "network",
-                f"must end in a torch.nn.Linear with one output a class, {num_classes}",
-                remedy=f"{type(module).__name__} holds none",
-            )
+            rule = f"must end in a torch.nn.Linear with one output a class, {num_classes}"
+            raise ArgumentError("network", rule, remedy=f"{type(module).__name__} holds none")
         name, head = heads[-1]
         was_training = module.training
         module.eval()
@@ -222,12 +183,8 @@ class HeadedModule(BodyAndHead):
             fits = fits and torch.allclose(head(features), expected, rtol=1e-4, atol=1e-5)
         module.train(was_training)
         if not fits:
-            raise ArgumentError(
-                "network",
-                "must end in its linear head, with one vector of features a sample",
-                remedy=(
-                    f"in {type(module).__name__} something follows the layer {name!r}, or it is not applied to vectors"
-                ),
-            )
+            rule = "must end in its linear head, with one vector of features a sample"
+            seen = f"in {type(module).__name__} something follows the layer {name!r}, or it is not applied to vectors"
+            raise ArgumentError("network", rule, remedy=seen)
         self.body = module
         self.head = head

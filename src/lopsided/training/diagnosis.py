@@ -103,7 +103,7 @@ def diagnose(
             if stationary
             else (
                 *(find_excess(history, optimum) if optimum is not None else ()),
-                *find_rank_deficiency(predicted, measured),
+                *find_rank_deficiency(comparison),
             )
         ),
         *(
@@ -116,14 +116,7 @@ def diagnose(
 
 
 def find_instability(history: Sequence[Row]) -> list[Finding]:
-    """A loss that is not finite, or rises once the decays are raised.
-
-    Examples
-    --------
-    >>> rows = [{"epoch": epoch, "objective": 1.0 + epoch, "decay_factor": 1.0} for epoch in (1, 2)]
-    >>> [finding.code for finding in find_instability(rows)]
-    ['loss-rising']
-    """
+    """A loss that is not finite, or rises once the decays are raised."""
     remedy = "lower the learning rate (by ten, say), or enlarge the batch"
     for row in history:
         if not _is_finite(row["objective"]) or not _is_finite(row.get("batch_objective", 0.0), empty=True):
@@ -148,15 +141,6 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
 
     Judged by ``nc1_rank_aware``, which stays finite when classes merge. With everything merged (rank 0) there is
     nothing left to collapse to, and nothing is said.
-
-    Examples
-    --------
-    >>> rows = [
-    ...     {"epoch": epoch, "nc1_rank_aware": value, "rank": 9, "train_accuracy": 1.0}
-    ...     for epoch, value in [(0, 5.0), (50, 0.5), (75, 0.2), (100, 0.1)]
-    ... ]
-    >>> print(find_missing_collapse(rows)[0])
-    rank-aware NC1 is 0.1 after 100 epochs, above 0.01, and still falling; train longer
     """
     last = history[-1]
     if last["rank"] == 0 or (last["nc1_rank_aware"] is not None and last["nc1_rank_aware"] < COLLAPSED_NC1):
@@ -181,13 +165,7 @@ def find_missing_collapse(history: Sequence[Row]) -> list[Finding]:
 
 
 def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
-    """An objective that ends far above the certified optimum.
-
-    Examples
-    --------
-    >>> print(find_excess([{"epoch": 100, "objective": 1.2}], optimum=1.0)[0])
-    the objective ended at 1.2, 20 % above the certified optimum 1; train longer, or at another learning rate
-    """
+    """An objective that ends far above the certified optimum."""
     last = history[-1]
     excess = last["objective"] / optimum - 1
     if excess <= EXCESS:
@@ -198,18 +176,7 @@ def find_excess(history: Sequence[Row], optimum: float) -> list[Finding]:
 
 
 def find_other_branch(history: Sequence[Row], comparison: Comparison, objective: float | None) -> list[Finding]:
-    """A network that is not at the stationary point that was predicted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import lopsided as lp
-    >>> geometry = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
-    >>> rows = [{"epoch": 100, "objective": 1.0}]
-    >>> print(find_other_branch(rows, lp.compare(geometry, geometry), objective=1.2)[0])
-    the network ended at rank 3 and an objective of 1, where the predicted stationary point has rank 3 and 1.2: there
-    are others; compare several seeds or initialisations
-    """
+    """A network that is not at the stationary point that was predicted."""
     ended = float(history[-1]["objective"])
     differs = objective is not None and abs(ended / objective - 1) > EXCESS
     if comparison.same_rank and not differs:
@@ -222,23 +189,15 @@ def find_other_branch(history: Sequence[Row], comparison: Comparison, objective:
     return [Finding("other-branch", message, "compare several seeds or initialisations")]
 
 
-def find_rank_deficiency(predicted: Geometry, measured: Geometry) -> list[Finding]:
+def find_rank_deficiency(comparison: Comparison) -> list[Finding]:
     """Mean logits of lower rank than the optimum's: where decays that are large from the start leave a network.
 
     Judged by the rule of ``Comparison``: a rank that only a measurement misses is not called deficient. Classifier and
     features that lie in a common subspace stay in it, since neither's gradient leaves what the other spans; a large
     decay draws them into one before the classes have separated.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
-    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
-    >>> print(find_rank_deficiency(predicted, measured)[0])
-    the mean logits have rank 2, where the optimum has rank 3: training is stuck in a solution of too low a rank; raise
-    the decays more slowly (a longer ramp from a smaller start), or train longer
     """
-    if measured.rank >= predicted.rank or compare(predicted, measured).same_rank:
+    predicted, measured = comparison.predicted, comparison.measured
+    if measured.rank >= predicted.rank or comparison.same_rank:
         return []
     message = (
         f"the mean logits have rank {measured.rank}, where the optimum has rank {predicted.rank}: training is stuck in"
@@ -253,15 +212,6 @@ def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Find
     Classes of one count form a cluster, whose classes the optimum treats alike: the mean logits are constant on each
     block, but for the diagonals of the diagonal blocks. What a prediction itself has outside the blocks, as under a
     fixed classifier of unequal angles, is no surprise.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> predicted = Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
-    >>> measured = Geometry([9, 9, 3, 3], np.diag([4.0, 2.0, 4.0, 2.0]), np.eye(4))
-    >>> print(find_unexpected_blocks(predicted, measured)[0])
-    32 % of the mean logits lie outside the blocks of the counts, most for class 0 of the cluster with 9 samples a
-    class; check that counts and classes are in the same order, else train longer
     """
     order = "check that counts and classes are in the same order"
     if not np.array_equal(predicted.counts, measured.counts):
@@ -288,18 +238,7 @@ def find_unexpected_blocks(predicted: Geometry, measured: Geometry) -> list[Find
 
 
 def find_unexpected_merges(comparison: Comparison) -> list[Finding]:
-    """Classes that merged against the prediction, or were to merge and have not, by the rule of ``Comparison``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import lopsided as lp
-    >>> predicted = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 2.0, 2.0]), np.eye(4))
-    >>> measured = lp.Geometry([9, 9, 3, 3], np.diag([4.0, 4.0, 0.0, 0.0]), np.eye(4))
-    >>> print(find_unexpected_merges(lp.compare(predicted, measured))[0])
-    classes [2, 3] have merged, though the prediction keeps them apart; raise the decays more slowly (a longer ramp from
-    a smaller start), or train longer
-    """
+    """Classes that merged against the prediction, or were to merge and have not, by the rule of ``Comparison``."""
     findings = []
     if pairs := comparison.unexpected_merges:
         message = f"classes {_classes(pairs)} have merged, though the prediction keeps them apart"

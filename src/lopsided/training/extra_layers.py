@@ -43,9 +43,8 @@ class ExtraLayers(FeatureNetwork):
     def __init__(self, network: FeatureNetwork, number: int) -> None:
         super().__init__()
         if isinstance(network.head, FixedHead):
-            raise ArgumentError(
-                "network", "must have a head that is trained, for layers before it to have a prediction"
-            )
+            rule = "must have a head that is trained, for layers before it to have a prediction"
+            raise ArgumentError("network", rule)
         self.head = network.head
         del network.head
         self.network = network

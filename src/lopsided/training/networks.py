@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,13 @@ class FeatureNetwork(nn.Module, ABC):
 
 
 class BodyAndHead(FeatureNetwork):
-    """A network whose features are what its ``body`` gives."""
+    """A network whose features are what its ``body`` gives.
+
+    Attributes
+    ----------
+    body : torch.nn.Module
+        Maps inputs to features.
+    """
 
     body: nn.Module
 
@@ -73,7 +79,46 @@ class BodyAndHead(FeatureNetwork):
         return features
 
 
-class MultilayerPerceptron(BodyAndHead):
+class Layered(BodyAndHead):
+    """Layers in a row, a feature layer of d numbers, and a linear head.
+
+    Parameters
+    ----------
+    layers : list of torch.nn.Module
+        What comes first.
+    width : int
+        Numbers that they give.
+    num_classes : int
+        Number of classes K.
+    dim : int
+        Width d of the features.
+    last_features : {"linear", "relu"}
+        Features of either sign, as in the model of this package, or of positive sign.
+    bias : bool
+        Whether the head has a bias.
+    projected : bool, default True
+        Whether the feature layer is there; else what the layers give are the features.
+    """
+
+    def __init__(
+        self,
+        layers: list[nn.Module],
+        width: int,
+        num_classes: int,
+        *,
+        dim: int,
+        last_features: LastFeatures,
+        bias: bool,
+        projected: bool = True,
+    ) -> None:
+        super().__init__()
+        if projected:
+            layers = [*layers, nn.Linear(width, dim), *([nn.ReLU()] if last_features == "relu" else [])]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(dim, num_classes, bias=bias)
+
+
+class MultilayerPerceptron(Layered):
     """Hidden layers with batch norm and ReLU, a feature layer without batch norm, and a linear head.
 
     The feature layer must be free to choose the length of its output, which batch norm there would fix; so the decay
@@ -83,35 +128,18 @@ class MultilayerPerceptron(BodyAndHead):
     ----------
     num_inputs : int
         Numbers in one input.
-    num_classes : int
-        Number of classes K.
+    num_classes, **features
+        Of :class:`Layered`.
     hidden : sequence of int
         Widths of the hidden layers.
-    dim : int
-        Width d of the features.
-    last_features : {"linear", "relu"}
-        Features of either sign, as in the model of this package, or of positive sign.
-    bias : bool
-        Whether the head has a bias.
     """
 
-    def __init__(
-        self,
-        num_inputs: int,
-        num_classes: int,
-        *,
-        hidden: Sequence[int],
-        dim: int,
-        last_features: LastFeatures,
-        bias: bool,
-    ) -> None:
-        super().__init__()
+    def __init__(self, num_inputs: int, num_classes: int, *, hidden: Sequence[int], **features: Any) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
         for width in hidden:
             layers += [nn.Linear(num_inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
             num_inputs = width
-        self.body = nn.Sequential(*layers, *feature_layer(num_inputs, dim, last_features))
-        self.head = nn.Linear(dim, num_classes, bias=bias)
+        super().__init__(layers, num_inputs, num_classes, **features)
 
 
 class FreeFeatures(FeatureNetwork):
@@ -172,20 +200,11 @@ class FreeFeatures(FeatureNetwork):
         return self.table[inputs]
 
 
-def feature_layer(width: int, dim: int, last_features: LastFeatures) -> list[nn.Module]:
-    """Layers that turn ``width`` numbers into d features, linear or positive."""
-    layers: list[nn.Module] = [nn.Linear(width, dim)]
-    if last_features == "relu":
-        layers.append(nn.ReLU())
-    return layers
-
-
 def checked_dim(dim: int, num_classes: int) -> int:
     """Return the width of the features, refused below K, where the model is not convex in the logits."""
     if dim < num_classes:
-        raise ArgumentError(
-            "dim", f"must be at least the number of classes, {num_classes}, for the prediction to apply", got=str(dim)
-        )
+        rule = f"must be at least the number of classes, {num_classes}, for the prediction to apply"
+        raise ArgumentError("dim", rule, dim)
     return dim
 
 

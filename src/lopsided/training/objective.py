@@ -75,9 +75,9 @@ class OptimizerConfig:
     momentum : float
         Of SGD.
     ramp : float
-        Share of the steps during which λ_w and λ_h are below their values.
+        Share of the steps during which λ_w and λ_h are below their values; by default the schedule's in ``SCHEDULES``.
     ramp_start : float
-        The factor on λ_w and λ_h at the first step.
+        The factor on λ_w and λ_h at the first step; likewise.
     schedule : {"cosine", "steps"}
         ``"cosine"``: the decays are raised geometrically, the learning rate follows half a cosine to 0. ``"steps"``,
         the schedule of Hong & Ling (2024): the decays jump to their values, the learning rate is divided by ten after a
@@ -87,37 +87,20 @@ class OptimizerConfig:
     learning_rate: float
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.9
-    ramp: float = SCHEDULES["cosine"][0]
-    ramp_start: float = SCHEDULES["cosine"][1]
+    ramp: float = None  # type: ignore[assignment]  # the schedule's own
+    ramp_start: float = None  # type: ignore[assignment]
     schedule: Literal["cosine", "steps"] = "cosine"
 
-    @classmethod
-    def checked(
-        cls,
-        learning_rate: float,
-        *,
-        optimizer: Literal["adam", "sgd"],
-        momentum: float,
-        schedule: Literal["cosine", "steps"],
-        ramp: float | None,
-        ramp_start: float | None,
-    ) -> OptimizerConfig:
-        """Return the descent stated, with the ramp of its schedule where none is given.
-
-        Raises
-        ------
-        ValueError
-            If an argument breaks its rule.
-        """
-        check_choice("optimizer", optimizer, ("adam", "sgd"))
-        check_choice("schedule", schedule, tuple(SCHEDULES))
-        ramp = SCHEDULES[schedule][0] if ramp is None else ramp
-        ramp_start = SCHEDULES[schedule][1] if ramp_start is None else ramp_start
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("momentum", momentum, least=0, below=1)
-        check_number("ramp", ramp, least=0, below=1)
-        check_number("ramp_start", ramp_start, above=0, most=1)
-        return cls(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, ("adam", "sgd"))
+        check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        for name, default in zip(("ramp", "ramp_start"), SCHEDULES[self.schedule], strict=True):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("momentum", self.momentum, least=0, below=1)
+        check_number("ramp", self.ramp, least=0, below=1)
+        check_number("ramp_start", self.ramp_start, above=0, most=1)
 
     def decay_factor(self, progress: float) -> float:
         """Return the factor on λ_w and λ_h after a share ``progress`` of all steps.

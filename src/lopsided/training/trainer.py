@@ -161,10 +161,9 @@ def train(
     check_whole("devices", devices)
     check_choice("feature_penalty_per", feature_penalty_per, FEATURE_PENALTY_PER)
     check_choice("on_divergence", on_divergence, ("record", "raise"))
-    descent = OptimizerConfig.checked(
-        learning_rate, optimizer=optimizer, momentum=momentum, schedule=schedule, ramp=ramp, ramp_start=ramp_start
-    )
-    augmentation = Augmentation.checked(crop, flip, data.input_shape)
+    descent = OptimizerConfig(learning_rate, optimizer, momentum, ramp, ramp_start, schedule)  # type: ignore[arg-type]
+    augmentation = Augmentation(crop, flip)
+    augmentation.check_inputs(data.input_shape)
     _check_fit(network, data)
     has_bias, is_fixed = network.head.bias is not None, isinstance(network.head, FixedHead)
     decays = {"lambda_w": lambda_w, "lambda_h": lambda_h, "lambda_b": lambda_b}
@@ -180,12 +179,8 @@ def train(
     total = int(shown.sum())
     smallest = total // math.ceil(total / (batch_size or total))
     if smallest < devices:
-        raise ArgumentError(
-            "devices",
-            f"must be at most the samples in the smallest batch, {smallest}",
-            got=str(devices),
-            remedy="enlarge `batch_size`",
-        )
+        rule = f"must be at most the samples in the smallest batch, {smallest}"
+        raise ArgumentError("devices", rule, devices, remedy="enlarge `batch_size`")
     every = measure_every or math.ceil(epochs / _DEFAULT_MEASUREMENTS)
     batches = Batches(data, batch_size or total, seed, augmentation, sampler)
     objective = RegularisedObjective(
@@ -230,8 +225,8 @@ def train(
         geometry=geometry,
         train_accuracy=recorder.evaluation.accuracy,
         class_accuracy=recorder.evaluation.class_accuracy,
-        test_accuracy=test.accuracy if test is not None else None,
-        test_class_accuracy=test.class_accuracy if test is not None else None,
+        test_accuracy=test and test.accuracy,
+        test_class_accuracy=test and test.class_accuracy,
         epochs=recorder.history[-1]["epoch"],
         findings=diagnose(
             recorder.history,
@@ -255,11 +250,8 @@ def _test(network: FeatureNetwork, data: ImbalancedData, recorder: Recorder) -> 
 
 def _check_fit(network: FeatureNetwork, data: ImbalancedData) -> None:
     if network.head.out_features != data.num_classes:
-        raise ArgumentError(
-            "network",
-            f"must have one logit a class of the data, {data.num_classes}",
-            got=str(network.head.out_features),
-        )
+        rule = f"must have one logit a class of the data, {data.num_classes}"
+        raise ArgumentError("network", rule, network.head.out_features)
     found = data.labels.bincount(minlength=data.num_classes).tolist()
     if found != data.counts.tolist():
-        raise ArgumentError("data.counts", f"must be the numbers of labels, {found}", got=str(data.counts.tolist()))
+        raise ArgumentError("data.counts", f"must be the numbers of labels, {found}", data.counts.tolist())
