@@ -3,7 +3,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -183,10 +182,10 @@ import sys
 from lopsided.runs import Run
 folder, *others = sys.argv[1:]
 runs = [Run.load(other) for other in others]
-print("ready", flush=True)
 while True:
     for run in runs:
         run.save(folder)
+    print("saved", flush=True)
 """
 
 
@@ -200,8 +199,8 @@ def test_a_process_killed_while_saving_leaves_a_whole_run(tmp_path, end):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.2)
+            for _ in range(5):  # in the midst of it
+                assert process.stdout.readline() == "saved\n"
             process.send_signal(end)
             process.wait(timeout=30)
         finally:

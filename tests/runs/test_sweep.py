@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lopsided.runs import Run, execution, sweep
-from lopsided.runs.grids import expand
+from lopsided.runs.grids import expand, read_configurations
 from lopsided.runs.sweep import read_row, run_folder, run_sweep
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
@@ -209,10 +209,10 @@ CONFIG = """
 data = "digits"
 counts = "30x2,6x2"
 lambda_b = 0.02
-epochs = 60
+epochs = 40
 [grid]
 lambda_z = [0.003, 0.02]
-seed = [0, 1, 2]
+seed = [0, 1]
 """
 
 
@@ -228,12 +228,13 @@ def finished(folder):
     return {path.parent.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_was_ended_goes_on_without_losing_or_repeating_a_run(tmp_path, end):
     (tmp_path / "sweep.toml").write_text(CONFIG)
     with start(tmp_path) as process:
         deadline = time.monotonic() + 120
-        while len(finished(tmp_path)) < 2:
+        while not finished(tmp_path):
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -243,12 +244,13 @@ def test_a_sweep_that_was_ended_goes_on_without_losing_or_repeating_a_run(tmp_pa
             process.send_signal(end)
         assert process.wait(timeout=60) == (130 if end == signal.SIGINT else -end)
     before = finished(tmp_path)
-    assert 2 <= len(before) < 6
+    assert 1 <= len(before) < 4
     assert "Traceback" not in (tmp_path / "log").read_text()
-    with start(tmp_path) as process:
-        assert process.wait(timeout=120) == 0, (tmp_path / "log").read_text()
+    # In this process, which has loaded torch already.
+    again = run_sweep(read_configurations(tmp_path / "sweep.toml"), tmp_path / "out", jobs=1)
+    assert len(before) <= again.found < 4  # a worker may have finished what it had in hand
     after = finished(tmp_path)
-    assert len(after) == 6
+    assert len(after) == 4
     assert {name: after[name] for name in before} == before  # not even written again
     for name, (content, _) in after.items():
         row = json.loads(content)

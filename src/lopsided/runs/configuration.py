@@ -303,7 +303,7 @@ def known_key(name: str, known: tuple[str, ...] = KEYS) -> str:
     >>> known_key("lamda_z")
     Traceback (most recent call last):
     ...
-    ValueError: key 'lamda_z' does not exist; the nearest is 'lambda_z'
+    lopsided.core.arguments.ArgumentError: key 'lamda_z' does not exist; the nearest is 'lambda_z'
     """
     present = RENAMED.get(name, name)
     if present not in known:
@@ -334,7 +334,7 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
     >>> configure({"data": "digits", "counts": "30x2", "lambda_z": -1})
     Traceback (most recent call last):
     ...
-    ValueError: lambda_z must be a finite number above 0; got -1
+    lopsided.core.arguments.ArgumentError: lambda_z must be a finite number above 0; got -1
     """
     known = {known_key(name): value for name, value in settings.items()}
     for entry in fields(Configuration):

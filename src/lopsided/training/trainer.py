@@ -225,8 +225,8 @@ def train(
         geometry=geometry,
         train_accuracy=recorder.evaluation.accuracy,
         class_accuracy=recorder.evaluation.class_accuracy,
-        test_accuracy=test and test.accuracy,
-        test_class_accuracy=test and test.class_accuracy,
+        test_accuracy=None if test is None else test.accuracy,
+        test_class_accuracy=None if test is None else test.class_accuracy,
         epochs=recorder.history[-1]["epoch"],
         findings=diagnose(
             recorder.history,
