@@ -117,9 +117,7 @@ class Geometry:
             )
         self.bias: Array = np.zeros(len(self.counts)) if bias is None else np.asarray(bias, dtype=np.float64)
         if self.bias.shape != self.counts.shape:
-            raise ArgumentError(
-                "bias", f"must have one entry a class, shape {self.counts.shape}", self.bias.shape
-            )
+            raise ArgumentError("bias", f"must have one entry a class, shape {self.counts.shape}", self.bias.shape)
         self._rank = rank
         self._merged = None if merged is None else [[int(k) for k in group] for group in merged]
 

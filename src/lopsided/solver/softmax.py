@@ -67,7 +67,7 @@ class SoftmaxProblem(ReducedProblem):
         #: From ``within`` to the scaled own logit, and to what that has above the others of the cluster.
         self.separation_scale = rows * columns / self.root_counts
         self.within_scale = (1 - 1 / self.sizes) * self.separation_scale
-        #: Margins at zero logits: differences of offsets, and the margin taken off the own logit.
+        #: Differences of logits at Z = 0: those of the offsets, and the margin taken off the own logit.
         offsets = array(terms.offsets)
         self.offsets = offsets[None, :] - (offsets - margins)[:, None]
         #: How many classes an entry of Y stands for; on the diagonal, the *other* classes of the cluster.
@@ -92,18 +92,18 @@ class SoftmaxProblem(ReducedProblem):
         """(J,) curvature of the bias penalty: λ_b m_j / λ_z; zeros for a free or absent bias."""
         return self.sizes * ((self.bias_decay or 0.0) / self.decay)
 
-    def margins(self, point: Point) -> Array:
+    def differences(self, point: Point) -> Array:
         """(J, J) what a point adds to the logits of the other classes minus the own one, one row a cluster."""
         bias = point.bias * self.columns
         own = diagonal(point.between) * self.own_scale + point.within * self.within_scale + self.rows * bias
-        margins: Array = point.between * self.scale
-        margins += self.rows[:, None] * bias[None, :]
-        margins -= own[:, None]
-        diagonal(margins)[:] = -point.within * self.separation_scale
-        return margins
+        differences: Array = point.between * self.scale
+        differences += self.rows[:, None] * bias[None, :]
+        differences -= own[:, None]
+        diagonal(differences)[:] = -point.within * self.separation_scale
+        return differences
 
     def pull_back(self, dual: Array) -> Point:
-        """The adjoint of :meth:`margins`."""
+        """The adjoint of :meth:`differences`."""
         same = self.xp.asarray(diagonal(dual), copy=True)
         other = self.xp.sum(dual, axis=1) - same
         between = dual * self.scale
@@ -113,12 +113,12 @@ class SoftmaxProblem(ReducedProblem):
         return Point(between, within, bias)
 
     def evaluate(self, point: Point) -> SoftmaxEvaluation:
-        """Value and gradient of the loss at a point: one pass over the J × J margins."""
+        """Value and gradient of the loss at a point: one pass over the J × J differences."""
         xp = self.xp
-        margins = self.margins(point)
-        margins += self.offsets
-        top = xp.maximum(xp.max(margins, axis=1), 0.0)
-        masses = xp.exp(margins - top[:, None])
+        differences = self.differences(point)
+        differences += self.offsets
+        top = xp.maximum(xp.max(differences, axis=1), 0.0)
+        masses = xp.exp(differences - top[:, None])
         masses *= self.multiplicity
         own = xp.exp(-top)
         other = xp.sum(masses, axis=1)
@@ -127,7 +127,7 @@ class SoftmaxProblem(ReducedProblem):
         total = own + other
         masses /= total[:, None]
         if self.smoothing:
-            losses = losses - xp.sum(self.targets * margins, axis=1)
+            losses = losses - xp.sum(self.targets * differences, axis=1)
         return SoftmaxEvaluation(
             problem=self,
             point=point,

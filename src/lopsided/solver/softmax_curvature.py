@@ -1,6 +1,6 @@
 r"""Second derivative of the cross-entropy family, with ``within`` and the biases at their best response.
 
-A step of ``between`` and of the scaled biases β = γb changes the margins of row j off the diagonal by
+A step of ``between`` and of the scaled biases β = γb changes the differences of logits of row j off the diagonal by
 S_ji M_ji + ρ_j β_i − own_j, and ``within`` adds −beta there and −gamma on the diagonal. All that couples the entries of
 a row are two numbers: ``flow``, the expected change Σ P_ji (S_ji M_ji + ρ_j β_i), and ``own``. So a product reads each
 J × J array once or twice. ``within`` and ``bias`` are eliminated exactly: every cluster's ``within`` meets its own row
@@ -19,7 +19,7 @@ from lopsided.solver.softmax import SoftmaxEvaluation, SoftmaxProblem
 
 
 def damping(length: float) -> float:
-    """A safe share of a step that moves margins by δ: ln(1 + δ)/δ, log-sum-exp being generalised self-concordant."""
+    """A safe share of a step that moves differences of logits by δ: ln(1 + δ)/δ, by generalised self-concordance."""
     return float(np.log1p(length) / length) if length > 0.1 else 1.0
 
 
@@ -88,7 +88,7 @@ class SoftmaxCurvature(Curvature):
             beta**2 * other * (1 - other) + gamma**2 * same * (1 - same) - 2 * beta * gamma * other * same
         )
         self.pivot = xp.where(self.active, pivot, 1.0)
-        #: What a unit of ``within`` pushes the other margins, and what a unit of mean change pulls on ``within``.
+        #: What a unit of ``within`` pushes the other differences, and what a unit of mean change pulls on ``within``.
         self.push = beta * (1 - other) - gamma * same
         self.pull = xp.where(self.active, -problem.weights * self.push, 0.0)
         self.within_gradient = xp.where(self.active, evaluation.gradient.within + (problem.sizes - 1), 0.0)
@@ -104,7 +104,7 @@ class SoftmaxCurvature(Curvature):
         return _bias_solver(self.problem, hessian)
 
     def _shifts(self, flow: Array, own: Array) -> tuple[Array, Array]:
-        """By row: what is added to every change of a margin, and the sum over the row of the resulting dual change."""
+        """By row: what is added to every difference, and the sum over the row of the resulting dual change."""
         mean = flow - self.other * own
         shift = -own - mean + self.pull * mean / self.pivot * self.push
         return shift, self.problem.weights * (flow + self.other * shift)
@@ -182,6 +182,6 @@ class SoftmaxCurvature(Curvature):
         return entries
 
     def change(self, direction: Point) -> float:
-        """The largest change of a margin."""
-        change = self.xp.where(self.problem.multiplicity == 0, 0.0, self.problem.margins(direction))
+        """The largest change of a difference of logits."""
+        change = self.xp.where(self.problem.multiplicity == 0, 0.0, self.problem.differences(direction))
         return float(self.xp.max(self.xp.abs(change)))

@@ -3,9 +3,6 @@
 What is solved by iteration is in :mod:`lopsided.solver`; names of it that stood here stay importable from here.
 """
 
-from typing import TYPE_CHECKING
-
-from lopsided.core.exports import lazy_exports
 from lopsided.solver import (
     Bracket,
     deep_branch,
@@ -34,9 +31,6 @@ from lopsided.theory.squared_error import squared_error_optimum
 from lopsided.theory.thresholds import Thresholds, class_strengths, class_thresholds, thresholds
 from lopsided.theory.two_classes import two_class_optimum
 from lopsided.theory.two_clusters import two_cluster_optimum, two_cluster_threshold
-
-if not TYPE_CHECKING:
-    __getattr__, _, _ = lazy_exports("lopsided", model="solve")  # the front door, which loads this room
 
 __all__ = [
     "Axis",
