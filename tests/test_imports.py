@@ -14,6 +14,7 @@ ROOMS = (
     "core",
     "solver",
     "theory",
+    "forecast",
     "model",
     "advice",
     "nn",

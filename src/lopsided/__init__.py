@@ -14,6 +14,7 @@ from lopsided.core.geometry import Geometry
 from lopsided.core.losses import CrossEntropy, FocalLoss, SquaredError
 from lopsided.core.problem import Clusters
 from lopsided.core.solution import ClusterSummary, Solution
+from lopsided.forecast import Forecast, ForecastSolution, forecast
 from lopsided.model import UFM, solve
 from lopsided.solver import Certificate, certify_logits, solve_path
 from lopsided.theory import CriticalDecay, Thresholds, critical_path, thresholds
@@ -33,6 +34,8 @@ __all__ = [
     "CrossEntropy",
     "Discrepancy",
     "FocalLoss",
+    "Forecast",
+    "ForecastSolution",
     "Geometry",
     "Outlook",
     "Remedy",
@@ -45,6 +48,7 @@ __all__ = [
     "check",
     "compare",
     "critical_path",
+    "forecast",
     "format_counts",
     "parse_counts",
     "read_counts",
