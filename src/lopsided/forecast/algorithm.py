@@ -18,6 +18,10 @@ from lopsided.solver.arrays import Array
 
 #: A channel that is off may come on where its slopes' norm is at least this share of κ.
 NEARLY_ON = 0.85
+#: Of the objective, this share is noise.
+ROUNDING = 1e-14
+#: Channels that may come on are at most this many times those that are, and so many more.
+FACTOR, MORE = 1.5, 8
 #: A step went well that left this share of the gap.
 GOOD_STEP = 0.1
 
@@ -76,9 +80,11 @@ def minimise(
     off = xp.zeros((channels,), dtype=xp.bool, device=program.backend.device)
     exact, iterations, gap = False, 0, math.inf
     curvature: Curvature | None = None
+    best: Certificate | None = None
     while True:
         gradient = program.slopes(evaluation.probabilities)
         certificate = certify(program, point, evaluation, gradient, decay, bias_decay)
+        best = certificate if best is None or certificate.gap < best.gap else best
         if certificate.gap <= tol * max(1.0, certificate.objective) or iterations >= max_iterations:
             break
         if penalty.name == "channels":
@@ -90,7 +96,7 @@ def minimise(
             slope[:, -1] += ridge * part[:, -1]
         # where the last step went well its curvature serves once more, at a tenth of the price
         rough = program.num_samples >= MANY_SAMPLES and not exact
-        well = rough and iterations > 1 and certificate.gap <= GOOD_STEP * gap
+        well = rough and certificate.gap <= GOOD_STEP * gap
         curvature = curvature.among(columns) if well and curvature is not None else None
         if curvature is None:
             coarseness = 0.0 if exact else FINE if iterations else COARSE
@@ -100,12 +106,13 @@ def minimise(
         moved = minimise_model(model, tol=1e-4)
         iterations += 1
         step = _line_search(program, evaluation, point, logits, part, moved, slope, columns, decay, ridge)
-        if step is None:
+        # below rounding the objective cannot tell good steps from bad ones; the gap can, and ends it
+        if step is None or (step.below_rounding and certificate.gap > 0.5 * best.gap and best is not certificate):
             if exact:
                 break
             exact = True  # a rough curvature may promise what is not there
-            continue
-        point, logits, evaluation = step
+        if step is not None:
+            point, logits, evaluation = step.point, step.logits, step.evaluation
     return Outcome(point, logits, certificate, iterations)
 
 
@@ -123,11 +130,25 @@ def _working_columns(program: Program, point: Array, gradient: Array, decay: flo
     if program.penalty.name != "channels":
         return xp.arange(int(point.shape[1]), device=program.backend.device)
     on = program.penalty.sizes(xp, point[:, :channels]) > 0
-    strong = program.penalty.sizes(xp, gradient[:, :channels]) >= NEARLY_ON * decay
-    chosen = on | (strong & ~off)
+    sizes = xp.where(on | off, 0.0, program.penalty.sizes(xp, gradient[:, :channels]))
+    most = int(FACTOR * int(xp.sum(on))) + MORE
+    least = NEARLY_ON * decay
+    if most < channels:
+        least = max(least, float(xp.sort(sizes)[-most]))
+    chosen = on | (sizes >= least)
     if program.bias:
         chosen = xp.concat([chosen, xp.ones((1,), dtype=xp.bool, device=program.backend.device)])
     return xp.nonzero(chosen)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a line search found, and whether the objective can still tell how good it is."""
+
+    point: Array
+    logits: Array
+    evaluation: Evaluation
+    below_rounding: bool
 
 
 def _line_search(
@@ -141,7 +162,7 @@ def _line_search(
     columns: Array,
     decay: float,
     ridge: float,
-) -> tuple[Array, Array, Evaluation] | None:
+) -> Step | None:
     """As much of a step as lowers the objective enough; None where none of it does."""
     xp, penalty = program.xp, program.penalty
     width = int(part.shape[1]) - program.bias
@@ -158,18 +179,17 @@ def _line_search(
     promise = float(xp.sum(slope * change)) + decay * (
         penalty.value(xp, moved[:, :width]) - penalty.value(xp, part[:, :width])
     )
-    if not promise < 0:
-        return None
     size, now = 1.0, evaluation.loss + before
+    slack = ROUNDING * abs(now)
+    if promise > slack:
+        return None
     while size > 1e-6:
         candidate = moved if size == 1 else part + size * change
         trial_logits = logits + size * logit_change
         trial = program.evaluate(trial_logits)
-        if trial.loss + charged(candidate) <= now + 1e-4 * size * promise + 1e-15 * abs(now):
+        if trial.loss + charged(candidate) <= now + 1e-4 * size * promise + slack:
             result = point + 0.0
             result[:, columns] = candidate
-            return result, trial_logits, trial
-        if abs(size * promise) <= 1e-15 * abs(now):
-            return None
+            return Step(result, trial_logits, trial, -promise <= 10 * slack)
         size /= 2
     return None

@@ -22,7 +22,7 @@ from lopsided.solver.arrays import Array
 #: Most rows and columns of a second derivative that is formed.
 LARGEST_DENSE = 2600
 #: Rows of a pair of classes that weigh less than this many times the mean are drawn from: for a first step, and later.
-COARSE, FINE = 0.5, 0.03
+COARSE, FINE = 0.1, 0.03
 #: From this many samples on single precision is used.
 MANY_SAMPLES = 4096
 #: Rows that are scaled and multiplied at a time: what fits into the processor's cache.

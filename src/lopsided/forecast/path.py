@@ -25,6 +25,8 @@ from lopsided.solver.arrays import Array, backend_on
 #: The path on which lost classes are looked for: its smallest decay as a share of the largest, its steps, and how
 #: close (as a quotient) the two decays come between which a class is lost.
 SPAN, STEPS, CLOSENESS = 1e-4, 17, 1.01
+#: How far beyond two known decays the line through their optima is followed, in multiples of their distance.
+FARTHEST = 1.5
 #: Decays around which the largest one with weights is looked for, as a quotient.
 SCAN = 1.2
 
@@ -124,11 +126,7 @@ class Forecast:
         check_number("decay", decay, above=0)
         decay = float(decay)
         if decay not in self._solutions:
-            start = None
-            if self._points and decay < self.largest_decay:
-                near = min(self._points, key=lambda known: abs(math.log(known / decay)))
-                point = self._points[near]
-                start = (point, point @ self.program.features.T)
+            start = self._start(decay) if self._points and decay < self.largest_decay else None
             charge, bias_decay = self._charges(decay)
             outcome = minimise(self.program, charge, bias_decay, self.tol, self.max_iterations, start)
             self._points[decay] = outcome.point
@@ -189,6 +187,19 @@ class Forecast:
         Infinite where no decay loses it, 0 where the smallest one tried does already: see ``lost_between``.
         """
         return self.lost_between[:, 1]
+
+    def _start(self, decay: float) -> tuple[Array, Array]:
+        """A point for a new decay, on the line through the two nearest known ones, and its logits."""
+        near, *others = sorted(self._points, key=lambda known: abs(math.log(known / decay)))[:2]
+        point, channels = self._points[near], self.program.num_channels
+        if others:
+            share = math.log(decay / near) / math.log(near / others[0])
+            if abs(share) <= FARTHEST:
+                moved = point + share * (point - self._points[others[0]])
+                part = self.program.penalty.smooth_part(self.program.xp, point[:, :channels])
+                weights = part.retract(part.project(moved[:, :channels]))
+                point = self.program.xp.concat([weights, moved[:, channels:]], axis=1)
+        return point, point @ self.program.features.T
 
     def _charges(self, decay: float) -> tuple[float, float]:
         """κ and λ_b at a decay."""
@@ -269,8 +280,8 @@ def forecast(
               +\tfrac{\lambda_b}2\|b\|^2,
 
     with ``costs``: channels j that may be rescaled, at a cost of :math:`(\lambda_s/2)s_j^2c_j^2` for a scale s_j
-    (behind a batch normalisation :math:`c_j^2=\gamma_j^2+\beta_j^2`). Without costs the layer before mixes channels, and the
-    penalty is the trace norm :math:`\sqrt{\lambda_w\lambda_s}\|V\|_*` over features centred and whitened to
+    (behind a batch normalisation :math:`c_j^2=\gamma_j^2+\beta_j^2`). Without costs the layer before mixes channels,
+    and the penalty is the trace norm :math:`\sqrt{\lambda_w\lambda_s}\|V\|_*` over features centred and whitened to
     :math:`\Phi^\top\Phi=N\cdot I`. It is an upper bound on the least objective of the network's training.
 
     Parameters
@@ -320,7 +331,7 @@ def forecast(
     >>> solution.status, solution.recall
     ('optimal', array([1., 1.]))
     >>> f.lost_at.round(2)                      # the common class is what the bias predicts: no decay loses it
-    array([ inf, 0.64])
+    array([ inf, 0.46])
     """
     return Forecast(
         features,
