@@ -101,7 +101,7 @@ FINITE = "features must be finite numbers, (N, d), one row a sample; got "
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"costs": without(np.ones(8), 2, 0.0)}, "costs must be above 0; got 0 for channel 2; an undecayed channel has no "),
+        ({"costs": without(np.ones(8), 2, 0.0)}, "costs must be above 0; got 0 for channel 2; an undecayed channel"),
         ({"costs": without(np.ones(8), 2, -1.0)}, "costs must be above 0; got -1 for channel 2"),
         ({"costs": np.ones(3)}, "costs must be one number a column of features, 8; got 3"),
         ({"features": np.ones((118, 8))}, "features must differ between samples; got constant columns only"),
