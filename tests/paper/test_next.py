@@ -8,8 +8,8 @@ import pytest
 
 from lopsided.paper.generalisation import class_table, rank_correlation, within
 from lopsided.paper.groups import group_label, recognised_as_predicted
-from lopsided.paper.judging import judge_experiment
 from lopsided.paper.plans import NEXT, plan
+from lopsided.paper.reproduction import judge_experiment
 from lopsided.report import figure_reproduction, write_reproduction
 from lopsided.runs.apply_remedy import apply_remedy
 from lopsided.training.building import INITIALISATIONS

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import lopsided as lp
 from lopsided.paper import bundled, plans
 from lopsided.paper.judge_figures import threshold_ratios
-from lopsided.paper.judging import judge_experiment
 from lopsided.paper.plans import FIGURES, fit, plan
+from lopsided.paper.reproduction import judge_experiment
 from lopsided.report import figure_reproduction, write_reproduction
 from lopsided.runs.configuration import configure
 from trained import as_trained, changed, row

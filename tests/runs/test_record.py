@@ -113,12 +113,12 @@ def test_truncated_document(tmp_path, keep):
 @pytest.mark.parametrize("content", [b"[1, 2]", b'{"format": "elsewhere"}', b"{}", b'"text"'])
 def test_foreign_document(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
-    assert "must be a stored run" in _error(tmp_path)
+    assert "not 'lopsided run 1'" in _error(tmp_path)
 
 
 def test_document_that_is_not_text(tmp_path):
     (tmp_path / "run.json").write_bytes(b"\xff\xfe\x00")
-    assert "no JSON" in _error(tmp_path)
+    assert "not JSON" in _error(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["settings", "arrays", "sha256", "predicted", "history"])

@@ -14,16 +14,7 @@ EMBEDDED = "embedded"
 
 
 def read_bundled(name: str) -> dict[str, Any]:
-    """Read one of the package's files of experiments.
-
-    Parameters
-    ----------
-    name : str
-        Of a file in ``figures/`` or ``next/``: ``fig1``, ``demo``, or ``scales``, which the others share.
-
-    Returns
-    -------
-    dict
+    """Read a file of ``figures/`` or ``next/``: ``fig1``, ``demo``, or ``scales``, which the others share.
 
     Examples
     --------
@@ -38,16 +29,7 @@ def read_bundled(name: str) -> dict[str, Any]:
 def small_scale(data: str | None = None, data_folder: str | Path | None = None) -> str:
     """Name the table of ``scales`` that trains in minutes, or less, on one core.
 
-    Parameters
-    ----------
-    data : str, optional
-        The data set; by default the one of ``small``, or else what is on this machine.
-    data_folder : str or Path, optional
-        Where the files of the data set are.
-
-    Returns
-    -------
-    str
+    It is that of ``data``; by default ``small``, or what is on this machine where the data set of ``small`` is not.
 
     Examples
     --------

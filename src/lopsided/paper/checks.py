@@ -15,20 +15,7 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class Check:
-    """One claim and its verdict.
-
-    Attributes
-    ----------
-    run : str
-        Name of the run it is about.
-    claim : str
-        What is claimed.
-    target : str
-        What is expected, in words.
-    found : str
-        What was observed, in words.
-    holds : bool
-        The verdict.
+    """One claim about a run: what was expected and what was observed, in words, and whether they agree.
 
     Examples
     --------
@@ -50,14 +37,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Table:
-    """Results as text, line by line.
-
-    Attributes
-    ----------
-    header : tuple of str
-    lines : tuple of tuple of str
-        Each as long as the header.
-    """
+    """Results as text, line by line."""
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]

@@ -15,10 +15,10 @@ from lopsided.core.arguments import ArgumentError
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.core.counts import format_counts, parse_counts
 from lopsided.core.files import check_writable
+from lopsided.core.outlook import Outlook
 from lopsided.model import UFM
 from lopsided.paper.bundled import read_bundled, small_scale
 from lopsided.paper.checks import Check, name_groups
-from lopsided.paper.results import own_lead
 from lopsided.runs.configuration import KEYS, Configuration, configure
 from lopsided.runs.execution import perform, require_training, torch_threads
 from lopsided.runs.record import Run
@@ -48,28 +48,10 @@ def run_demo(
     output: str | Path | None = None,
     progress: DemoProgress | None = None,
 ) -> Demo:
-    """Predict, train, measure and compare at decays below, between and above the collapse thresholds.
+    """Predict, train, measure and compare the runs of :func:`demo_configurations`.
 
-    Parameters
-    ----------
-    data, counts, seed
-        Of :func:`demo_configurations`.
-    output : str or Path, optional
-        Folder in which each run is stored as soon as it is done, in ``runs/NAME``.
-    progress : callable, optional
-        Called as ``progress(name of the run, epochs done, epochs planned)``.
-
-    Returns
-    -------
-    Demo
-
-    Raises
-    ------
-    ValueError
-        If the data set is unknown or not on this machine, the counts cannot be had from it, the folder cannot be
-        written, or what trains networks is not installed. All of this is found out before torch is imported.
-    OSError
-        If a run cannot be stored once it is done, as on a full disk; runs stored before are whole.
+    Each is stored as soon as it is done, in ``runs/NAME`` of the folder ``output``. What is wrong with the arguments is
+    said before torch is imported.
     """
     configurations = demo_configurations(data, counts, seed=seed)
     require_training()
@@ -88,27 +70,9 @@ def run_demo(
 
 
 def demo_configurations(data: str = "digits", counts: str | None = None, *, seed: int = 0) -> dict[str, Configuration]:
-    """The runs of the demo.
+    """The runs of the demo, by the names that :func:`decays_to_show` gives to their decays.
 
-    Parameters
-    ----------
-    data : str, default "digits"
-        Name of a data set that ``figures/demo.toml`` knows; its network and descent are those of the figures at small
-        scale.
-    counts : str, optional
-        Samples in each class, by default the data set's own.
-    seed : int, default 0
-        Decides the samples drawn, the initial weights and the order of training.
-
-    Returns
-    -------
-    dict of str to Configuration
-        By the names that :func:`decays_to_show` gives to their decays.
-
-    Raises
-    ------
-    ValueError
-        If the data set is unknown, or the counts cannot be read.
+    ``figures/demo.toml`` has the data sets; network and descent are those of the figures at small scale.
 
     Examples
     --------
@@ -130,18 +94,8 @@ def demo_configurations(data: str = "digits", counts: str | None = None, *, seed
 def decays_to_show(counts: str, lambda_b: float) -> dict[str, float]:
     """Decays λ_z below, between and above the collapse thresholds of some counts.
 
-    Parameters
-    ----------
-    counts : str
-        Samples in each class.
-    lambda_b : float
-        Decay of the bias.
-
-    Returns
-    -------
-    dict of str to float
-        ``below``: half the lowest threshold; ``between``: the geometric mean of the lowest and the highest, left out
-        where they are one; ``above``: 15 % over the highest, beyond which nothing is left.
+    Half the lowest threshold; the geometric mean of the lowest and the highest, left out where they are one; and 15 %
+    over the highest, beyond which nothing is left.
 
     Examples
     --------
@@ -162,16 +116,9 @@ def decays_to_show(counts: str, lambda_b: float) -> dict[str, float]:
 def judge(run: Run) -> list[Check]:
     """Compare a run of the demo with the demo's target.
 
-    Parameters
-    ----------
-    run : Run
-
-    Returns
-    -------
-    list of Check
-        The prediction is certified and the classes merge as predicted. Where any class is left, its samples have
-        collapsed; where no class is to merge, the mean logits are as predicted; where the optimum itself classifies
-        every class correctly, every training sample is fitted.
+    The prediction is certified and the classes merge as predicted. Where any class is left, its samples have collapsed;
+    where no class is to merge, the mean logits are as predicted; where the optimum itself classifies every class
+    correctly, every training sample is fitted.
     """
     names = run.settings["class_names"]
     claims = []
@@ -188,7 +135,9 @@ def judge(run: Run) -> list[Check]:
         error = run.comparison["mean_logits"].relative_error
         target, found = f"at most {_percent(LARGEST_ERROR)} off", f"{_percent(error)} off"
         claims.append(("mean logits as predicted", target, found, error <= LARGEST_ERROR))
-    if own_lead(run.predicted).min() > 0:  # strong decay takes the largest logit from rare classes first
+    if (
+        Outlook.measured(run.predicted).logit_gap.min() > 0
+    ):  # strong decay takes the largest logit from rare classes first
         accuracy = run.measures["train_accuracy"]
         claims.append(("every sample fitted", "100 %", _percent(accuracy), accuracy == 1.0))
     return [Check(run.name, *claim) for claim in claims]

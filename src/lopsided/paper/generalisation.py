@@ -33,29 +33,18 @@ LOST, KEPT = 0.05, 0.2
 
 @dataclass(frozen=True, eq=False)
 class ClassTable:
-    """One entry for each class of each run.
+    """(M,) arrays with one entry for each class of each run."""
 
-    Attributes
-    ----------
-    accuracy : (M,) array
-        Test accuracy.
-    label : (M,) array of int
-        The class.
-    predicted : dict of str to (M,) array
-        Every quantity of :data:`PREDICTORS` and :data:`BASELINE`.
-    lost : (M,) array of bool
-        Whether another class is predicted for its samples, by more than ``LEAST_LEAD``.
-    kept : (M,) array of bool
-        Whether it is predicted itself, by as much.
-    near : (M,) array of bool
-        Whether its run is near a threshold, so that which classes are lost is not judged.
-    """
-
+    #: Test accuracy.
     accuracy: Array
+    #: The class.
     label: NDArray[np.int64]
+    #: Every quantity of :data:`PREDICTORS` and :data:`BASELINE`.
     predicted: dict[str, Array]
+    #: Whether another class is predicted for its samples, or it itself, by more than ``LEAST_LEAD``.
     lost: NDArray[np.bool_]
     kept: NDArray[np.bool_]
+    #: Whether its run is near a threshold, so that which classes are lost is not judged.
     near: NDArray[np.bool_]
 
 
@@ -118,14 +107,10 @@ def within(table: ClassTable, values: Array, chosen: NDArray[np.bool_], *, count
 
 
 def judge_generalisation(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
-    """Judge whether predictions rank test accuracies, and say what was found.
+    """Judge whether predictions for training samples say anything of test samples.
 
-    Returns
-    -------
-    Reproduction
-        Whether classes that are predicted to be kept, or lost, are so on test samples too; and for each quantity,
-        whether it ranks test accuracies: over all, for each class, and over decays alone where a class is predicted to
-        be kept. Its notes say the same in plain words.
+    Whether classes that are predicted to be kept, or lost, are so on test samples too; and for each quantity, whether
+    it ranks test accuracies: over all, for each class, and over decays alone where a class is predicted to be kept.
     """
     name, table = experiment.name, class_table(runs)
     known = ~np.isnan(table.accuracy)

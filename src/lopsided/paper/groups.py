@@ -54,20 +54,7 @@ def judge_groups(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reprodu
 
 
 def group_checks(name: str, groups: Mapping[str, Sequence[FinishedRun]]) -> list[Check]:
-    """The claims about groups of runs; those near a threshold are not judged.
-
-    Parameters
-    ----------
-    name : str
-        Of the experiment.
-    groups : mapping of str to sequence of FinishedRun
-
-    Returns
-    -------
-    list of Check
-        Up to four a group: merged classes, rank, classes recognised, mean logits where any are left. None of a group
-        whose runs are all near a threshold.
-    """
+    """Merged classes, rank, classes recognised, mean logits where any are left; no run near a threshold is judged."""
     checks = []
     for label, members in groups.items():
         judged = [entry for entry in members if not entry.near_threshold]

@@ -29,14 +29,9 @@ _ABOUT = ("title", "kind", "x", "by")
 
 @dataclass(frozen=True)
 class Point:
-    """One run of an experiment.
+    """One run of an experiment, with the paper's counts and decays, and as it is carried out.
 
-    Attributes
-    ----------
-    asked : Configuration
-        With the paper's counts and decays.
-    fitted : Configuration
-        As it is carried out: with fewer samples the decays are larger, and the optimum is the same.
+    With fewer samples the decays are larger, and the optimum is the same.
     """
 
     asked: Configuration
@@ -45,28 +40,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment, planned for a scale and the data at hand.
-
-    Attributes
-    ----------
-    name, title : str
-        ``fig5``, and what is varied or watched.
-    kind : str
-        What is drawn and judged, one of :data:`lopsided.paper.judging.JUDGES`.
-    x : {"lambda_z", "n_a"} or None
-        The axis, in the units of the file.
-    by : tuple of str
-        Settings that make groups of runs.
-    scale : str
-        ``small`` or ``full``.
-    points : tuple of Point
-        The runs, in the order of the file.
-    """
+    """An experiment, planned for a scale and the data at hand."""
 
     name: str
     title: str
+    #: What is drawn and judged, one of :data:`lopsided.paper.reproduction.JUDGES`.
     kind: str
+    #: The axis, ``lambda_z`` or ``n_a``, in the units of the file.
     x: str | None
+    #: Settings that make groups of runs.
     by: tuple[str, ...]
     scale: str
     points: tuple[Point, ...]
@@ -99,27 +81,9 @@ def plan(
     data_folder: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Plan an experiment for a scale and the data at hand.
+    """Plan one of the :data:`EXPERIMENTS` for a scale and the data at hand; ``changes`` replace settings of its file.
 
-    Parameters
-    ----------
-    name : str
-        One of :data:`EXPERIMENTS`.
-    scale : {"small", "full"}
-        Minutes a run on one core; or the paper's own networks, epochs and numbers of samples.
-    data_folder : str or Path, optional
-        Where the files of the data set are.
-    changes : mapping, optional
-        Settings that replace those of the files.
-
-    Returns
-    -------
-    Experiment
-
-    Raises
-    ------
-    ValueError
-        If there is no such experiment or scale, a change breaks its rule, or the data are missing at full scale.
+    ``small`` takes minutes a run on one core; ``full`` has the paper's own networks, epochs and numbers of samples.
 
     Examples
     --------
@@ -156,24 +120,8 @@ def fit(
 ) -> Configuration:
     """The same optimum with fewer samples: counts times c, decays over √c, for the largest c ≤ 1 that keeps them whole.
 
-    Mean logits, bias and thresholds relative to the decay are left exactly as they are; see docs/theory.md.
-
-    Parameters
-    ----------
-    configuration : Configuration
-    available : (K,) sequence of int
-        Samples in each class.
-    most : int, optional
-        Largest number of samples in all.
-
-    Returns
-    -------
-    Configuration
-
-    Raises
-    ------
-    ValueError
-        If no c does it, or there are fewer classes than counts.
+    Mean logits, bias and thresholds relative to the decay are left exactly as they are; see docs/theory.md. There are
+    ``available`` samples in each class, and at most ``most`` in all.
 
     Examples
     --------

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from lopsided.core.counts import merged_places, parse_counts
+from lopsided.core.outlook import Outlook
 from lopsided.paper.checks import Check, Table, share
 from lopsided.paper.generalisation import KEPT, LOST
 from lopsided.paper.groups import group_checks, group_label, grouped
 from lopsided.paper.plans import Experiment
-from lopsided.paper.results import LEAST_LEAD, FinishedRun, Reproduction, own_lead
+from lopsided.paper.results import LEAST_LEAD, FinishedRun, Reproduction
 from lopsided.runs.execution import rarest_classes
 
 #: Columns of test accuracy: of the rare classes, the common ones, all.
@@ -52,12 +53,8 @@ def treatment(row: Mapping[str, Any], by: Sequence[str]) -> str:
 def judge_remedies(experiment: Experiment, runs: Sequence[FinishedRun]) -> Reproduction:
     """Judge every remedy against its prediction, in training and on test samples.
 
-    Returns
-    -------
-    Reproduction
-        For each remedy the checks of :func:`lopsided.paper.groups.group_checks`; and whether the rare classes are
-        recognised among test samples where they are predicted to be kept, and not where they are predicted to be lost.
-        One table with a line a remedy: predicted, measured, test accuracy as mean ± standard deviation over seeds.
+    For each remedy the checks of :func:`lopsided.paper.groups.group_checks`; and whether the rare classes are
+    recognised among test samples where they are predicted to be kept, and not where they are predicted to be lost.
     """
     groups = grouped(runs, experiment.by, treatment)
     checks, lines = group_checks(experiment.name, groups), []
@@ -77,7 +74,9 @@ def judge_remedies(experiment: Experiment, runs: Sequence[FinishedRun]) -> Repro
                     bool((found >= KEPT).all() if kept else (found <= LOST).all()),
                 )
             )
-        measured = np.array([float(own_lead(entry.run.measured)[rare].min()) for entry in members if entry.ended])
+        measured = np.array(
+            [float(Outlook.measured(entry.run.measured).logit_gap[rare].min()) for entry in members if entry.ended]
+        )
         lines.append(
             (
                 label,

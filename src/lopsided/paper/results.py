@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.core.geometry import Geometry
+from lopsided.core.outlook import Outlook
 from lopsided.paper.checks import Check, Table
 from lopsided.paper.plans import Experiment, Point
 from lopsided.runs.record import Run
@@ -20,19 +20,10 @@ LEAST_LEAD = 0.1
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """One run of an experiment.
-
-    Attributes
-    ----------
-    point : Point
-        What was asked for.
-    row : dict
-        The row of the sweep, with ``figure``, ``x`` and the paper's own ``asked_counts`` and ``asked_lambda_z``.
-    run : Run
-        The stored run.
-    """
+    """One run of an experiment: what was asked for, and what is stored of it."""
 
     point: Point
+    #: The row of the sweep, with ``figure``, ``x`` and the paper's own ``asked_counts`` and ``asked_lambda_z``.
     row: dict[str, Any]
     run: Run = field(repr=False)
 
@@ -69,46 +60,23 @@ class FinishedRun:
 
     @cached_property
     def predicted_lead(self) -> NDArray[np.float64]:
-        """(K,) lead of the own logit that is predicted, see :func:`own_lead`."""
-        return own_lead(self.run.predicted)
+        """(K,) predicted lead of the own logit of a class's mean over the next one, bias included, in nats."""
+        return Outlook.measured(self.run.predicted).logit_gap
 
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """An experiment carried out and judged.
-
-    Attributes
-    ----------
-    experiment : Experiment
-    runs : tuple of FinishedRun
-        One a point.
-    checks : tuple of Check
-        Claim by claim, predicted and found.
-    notes : tuple of str
-        What else was found, in sentences.
-    tables : tuple of Table
-        The same in numbers.
-    classes : object
-        What a drawing needs of every class, as the judge has computed it.
-    """
+    """An experiment carried out and judged, claim by claim; what else was found, in sentences and in numbers."""
 
     experiment: Experiment
     runs: tuple[FinishedRun, ...]
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    #: What a drawing needs of every class, as the judge has computed it.
     classes: Any = None
 
     @property
     def rows(self) -> tuple[dict[str, Any], ...]:
         """The rows of the runs."""
         return tuple(entry.row for entry in self.runs)
-
-
-def own_lead(geometry: Geometry) -> NDArray[np.float64]:
-    """(K,) by how much the own logit of a class's mean leads the next one, bias included, in nats."""
-    logits = geometry.mean_logits + geometry.bias
-    own = np.diagonal(logits)
-    others = np.where(np.eye(len(logits), dtype=bool), -np.inf, logits)
-    lead: NDArray[np.float64] = own - others.max(axis=1)
-    return lead

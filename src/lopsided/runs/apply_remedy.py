@@ -17,31 +17,16 @@ from lopsided.runs.configuration import Configuration
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run as it was asked for and as it is carried out, its remedy worked out.
-
-    Attributes
-    ----------
-    asked : Configuration
-        Names the run.
-    applied : Configuration
-        With the settings that the remedy leads to in place of its name; ``asked`` itself without one.
-    remedy_works : bool or None
-        Whether the remedy gives the margin asked for; None without one.
-    """
+    """A run as it was asked for, which names it, and as it is carried out, its remedy worked out."""
 
     asked: Configuration
     applied: Configuration
+    #: Whether the remedy gives the margin asked for; None without one.
     remedy_works: bool | None
 
 
 def plan_run(configuration: Configuration) -> PlannedRun:
-    """Work out what a run's remedy changes.
-
-    Raises
-    ------
-    ValueError
-        As :func:`advised` does.
-    """
+    """Work out what a run's remedy changes."""
     remedy = advised(configuration)
     if remedy is None:
         return PlannedRun(configuration, configuration, None)
@@ -51,11 +36,6 @@ def plan_run(configuration: Configuration) -> PlannedRun:
 
 def apply_remedy(configuration: Configuration) -> Configuration:
     """The run as it is carried out: the settings that its remedy leads to in place of the remedy's name.
-
-    Raises
-    ------
-    ValueError
-        As :func:`advised` does.
 
     Examples
     --------
@@ -69,19 +49,8 @@ def apply_remedy(configuration: Configuration) -> Configuration:
 def advised(configuration: Configuration) -> Remedy | None:
     """The remedy that a run asks for by name, or None where it asks for none.
 
-    Parameters
-    ----------
-    configuration : Configuration
-
-    Returns
-    -------
-    Remedy or None
-        The smallest change along that lever which gives every class the run's ``remedy_margin``; or what comes nearest.
-
-    Raises
-    ------
-    ValueError
-        If there is no such remedy, or it has nothing to propose for this run.
+    That is the smallest change along its lever which gives every class the run's ``remedy_margin``, or what comes
+    nearest.
 
     Examples
     --------

@@ -44,37 +44,12 @@ _DIGEST_LENGTH = 16
 class Configuration:
     """Everything that decides the numbers of one training run.
 
-    Attributes
-    ----------
-    data, counts, image_size
-        Name of the data set, samples in each class, and the size of its images; see :func:`lopsided.data.load_data`.
-    network, hidden, dim, features, head, bias, extra_layers
-        What is trained, as :func:`lopsided.training.build_network` takes it; ``features`` are ``"linear"`` or end in a
-        ``"relu"``, and ``head`` is ``"linear"``, or not trained: ``"etf"`` or ``"predicted"``.
-    prediction : {"any", "relu"}, optional
-        Features of the model whose optimum predicts the run; by default the network's.
-    lambda_z, decay_ratio : float
-        λ_w = decay_ratio · λ_z and λ_h = λ_z / decay_ratio; or give ``lambda_w`` and ``lambda_h`` themselves.
-    lambda_b : float
-        Decay of the bias; 0 leaves it free.
-    loss, weights, reduction, label_smoothing, logit_adjustment, margins, scales, scale_by, gamma
-        The loss by name, and its settings; see :mod:`lopsided.core.losses`.
-    epochs, batch_size, optimizer, learning_rate, momentum, schedule, ramp, ramp_start, crop, flip, initialisation
-        The descent and its start; see :func:`lopsided.training.train`.
-    sampling_strategy, feature_penalty_per
-        What an epoch shows, and how often its features are decayed; see :func:`lopsided.training.train`.
-    merged_classes
-        Groups of classes that are trained as one.
-    remedy, remedy_margin, remedy_keep
-        A change by the name that ``advise`` has for it, with ``:`` and its convention where it has two, worked out for
-        this run and applied; with what margin, and for which classes. See :mod:`lopsided.runs.apply_remedy`.
-    seed : int
-        Which repetition this is. The seed of the generators is :attr:`derived_seed`.
-
-    Raises
-    ------
-    ValueError
-        If a setting breaks its rule: one line with the key, the rule and the value.
+    Every key has its rule and its help below. What they mean is said by the functions that take them: the data set by
+    :func:`lopsided.data.load_data`, the network by :func:`lopsided.training.build_network`, the descent by
+    :func:`lopsided.training.train`, the loss by :mod:`lopsided.core.losses`. ``lambda_z`` alone stands for
+    λ_w = decay_ratio · λ_z and λ_h = λ_z / decay_ratio. A ``remedy``, by the name that ``advise`` has for it with ``:``
+    and its convention where it has two, is worked out and applied by :mod:`lopsided.runs.apply_remedy`. ``seed`` says
+    which repetition this is; that of the generators is :attr:`derived_seed`.
 
     Examples
     --------
@@ -291,11 +266,6 @@ RENAMED = {"penalised": "feature_penalty_per"}
 def known_key(name: str, known: tuple[str, ...] = KEYS) -> str:
     """The present name of a key; one that does not exist is refused, and the nearest named.
 
-    Raises
-    ------
-    ValueError
-        If ``name`` is not among ``known``, nor an earlier name.
-
     Examples
     --------
     >>> known_key("penalised")
@@ -314,20 +284,6 @@ def known_key(name: str, known: tuple[str, ...] = KEYS) -> str:
 
 def configure(settings: Mapping[str, Any]) -> Configuration:
     """A configuration from the keys and values of a file.
-
-    Parameters
-    ----------
-    settings : mapping
-        Keys of :class:`Configuration`.
-
-    Returns
-    -------
-    Configuration
-
-    Raises
-    ------
-    ValueError
-        If a key does not exist (the nearest is named) or is missing, or a value breaks its rule.
 
     Examples
     --------

@@ -34,13 +34,7 @@ RunProgress = Callable[[int, int], None]
 
 
 def require_training() -> None:
-    """Make sure that what trains networks is installed, without loading it.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Make sure that what trains networks is installed, without loading it."""
     for package in ("torch", "lightning"):
         if find_spec(package) is None:
             raise ArgumentError(
@@ -58,29 +52,12 @@ def perform(
     checkpoint: str | Path | None = None,
     progress: RunProgress | None = None,
 ) -> tuple[Run, dict[str, Any]]:
-    """Carry out one configuration.
+    """Carry out one configuration, or a plan where its remedy has been worked out already.
 
-    Parameters
-    ----------
-    run : Configuration or PlannedRun
-        What to do; a plan where its remedy has been worked out already.
-    data_folder : str or Path, optional
-        Where the files of the data set are.
-    accelerator : str, default "auto"
-        "cpu", "gpu", or what is there.
-    checkpoint : str or Path, optional
-        File in which the run is stored on the way, and from which it goes on where that exists.
-    progress : callable, optional
-        Called after every epoch.
-
-    Returns
-    -------
-    run : Run
-        Named by the digest of what was asked for.
-    row : dict
-        Flat but for lists: ``digest``, ``outcome``, every setting, ``derived_seed``, what was predicted
-        (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``, ``machine_…``
-        and ``version_…``.
+    Where the file ``checkpoint`` exists the run goes on from it. Returned are the run, named by the digest of what was
+    asked for, and its row: flat but for lists, with ``digest``, ``outcome``, every setting, ``derived_seed``, what was
+    predicted (``predicted_…``) and measured, the codes of the findings, wall time in ``seconds``, ``commit``,
+    ``machine_…`` and ``version_…``.
     """
     from lopsided.training import build_network, train
 

@@ -19,25 +19,10 @@ def read_configurations(path: str | Path, changes: Mapping[str, Any] | None = No
     r"""Every run that a file states.
 
     Top-level keys are settings that all runs share. ``[grid]`` gives lists: every combination of them is a run. Several
-    ``[[grid]]`` tables are one grid each, for settings that vary together.
+    ``[[grid]]`` tables are one grid each, for settings that vary together. ``changes`` replace what the file says, in
+    its grids too. The runs come in the order of the file, the last key of a grid varying fastest; equal ones once.
 
-    Parameters
-    ----------
-    path : str or Path
-        A TOML file.
-    changes : mapping, optional
-        Settings that replace the file's, in its grids too.
-
-    Returns
-    -------
-    list of Configuration
-        At least one, in the order of the file, the last key of a grid varying fastest; equal ones once.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read or is no TOML, a key does not exist (the nearest is named), or a value breaks its
-        rule. It begins with ``config`` and the file, or, where a change is to blame, with that setting.
+    An error begins with ``config`` and the file, or, where a change is to blame, with that setting.
 
     Examples
     --------
@@ -58,13 +43,7 @@ def read_configurations(path: str | Path, changes: Mapping[str, Any] | None = No
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or it is not TOML; beginning with ``config``.
-    """
+    """Read a TOML file."""
     try:
         with Path(path).open("rb") as file:
             return tomllib.load(file)
@@ -77,11 +56,6 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def expand(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> list[Configuration]:
     """Every run that a document states; see :func:`read_configurations`.
-
-    Raises
-    ------
-    ValueError
-        If a key does not exist, or a value breaks its rule.
 
     Examples
     --------

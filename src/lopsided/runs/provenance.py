@@ -17,11 +17,8 @@ _PACKAGE = Path(__file__).parents[1]
 def source_commit() -> str | None:
     """The commit of this package's source, with ``+changes`` where files differ from it.
 
-    Returns
-    -------
-    str or None
-        None where the package does not run from a git checkout of its own, as after an ordinary installation; the
-        version then says as much.
+    None where the package does not run from a git checkout of its own, as after an ordinary installation; the version
+    then says as much.
 
     Examples
     --------
@@ -39,22 +36,20 @@ def source_commit() -> str | None:
 def describe_machine() -> dict[str, Any]:
     """What a run's speed, and its last digits, depend on: system, processor, cores and accelerator.
 
-    Returns
-    -------
-    dict
-        ``system``, ``processor``, ``cores`` and, where torch is loaded and sees one, ``accelerator``. No name of a host
-        or a user.
+    The accelerator is None where torch is not loaded or sees none. No name of a host or a user.
 
     Examples
     --------
     >>> sorted(describe_machine())[:3]
     ['accelerator', 'cores', 'processor']
     """
+    torch = sys.modules.get("torch")
+    accelerator = None if torch is None or not torch.cuda.is_available() else torch.cuda.get_device_name()
     return {
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "accelerator": _accelerator(),
+        "accelerator": accelerator,
     }
 
 
@@ -65,11 +60,6 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _accelerator() -> str | None:
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
 
 
 def _git(*arguments: str) -> str | None:

@@ -162,14 +162,12 @@ class Run:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ArgumentError(
-                "folder", "must hold a stored run", remedy=f"cannot read {str(path)!r} ({error.strerror or error})"
-            ) from None
+            raise _no_run(f"cannot read {str(path)!r} ({error.strerror or error})") from None
         except ValueError as error:  # broken JSON or broken UTF-8
-            raise ValueError(f"{str(path)!r} is truncated or no JSON ({error}); run again") from None
+            raise _no_run(f"{str(path)!r} is truncated or not JSON ({error}); run again") from None
         if not isinstance(document, dict) or document.get("format") != _FORMAT:
             found = document.get("format") if isinstance(document, dict) else type(document).__name__
-            raise ValueError(f"{str(path)!r} must be a stored run of format {_FORMAT!r}; got {found!r}")
+            raise _no_run(f"{str(path)!r} is of format {found!r}, not {_FORMAT!r}")
         values: dict[str, Any] = {}
         try:
             arrays = _read_arrays(Path(folder) / Path(document["arrays"]).name, document["sha256"])
@@ -180,7 +178,7 @@ class Run:
                     stored = Geometry(**parts, rank=stored["rank"], merged=stored["merged"])
                 values[entry.name] = stored
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of a stored run ({error}); run again") from None
+            raise _no_run(f"{str(path)!r} lacks {error}; run again") from None
         return cls(**values)
 
     def __eq__(self, other: object) -> bool:
@@ -218,11 +216,15 @@ def _read_arrays(path: Path, digest: str) -> dict[str, np.ndarray[Any, Any]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"a stored run lacks its arrays: cannot read {str(path)!r} ({error.strerror})") from None
+        raise _no_run(f"it lacks its arrays: cannot read {str(path)!r} ({error.strerror})") from None
     if hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError(f"{str(path)!r} is truncated or changed: its checksum is not the one stored; run again")
+        raise _no_run(f"{str(path)!r} is truncated or changed: its checksum is not the one stored; run again")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # a foreign file can break in zipfile, zlib or NumPy alike
-        raise ValueError(f"{str(path)!r} is no array file ({error})") from None
+        raise _no_run(f"{str(path)!r} is not a file of arrays ({error})") from None
+
+
+def _no_run(reason: str) -> ArgumentError:
+    return ArgumentError("folder", "must hold a stored run", remedy=reason)

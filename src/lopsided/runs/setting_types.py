@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lopsided.core.arguments import is_number
@@ -30,19 +31,15 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(text: str) -> float | str:
+def _read(text: str, kind: Callable[[str], Any]) -> Any:
     """A number, or the text itself, which the rule then names."""
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
         return text
 
 
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text
+_number, _whole = partial(_read, kind=float), partial(_read, kind=int)
 
 
 def above(low: float) -> SettingType:

@@ -41,20 +41,11 @@ SweepProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep did.
-
-    Attributes
-    ----------
-    rows : tuple of dict
-        One a run, in the order of the configurations; see :func:`lopsided.runs.execution.perform`.
-    table : Path
-        The file of JSON lines that holds them.
-    found : int
-        Runs that were there before.
-    """
+    """What a sweep did: its rows, in the order of the configurations, and the file of JSON lines that holds them."""
 
     rows: tuple[dict[str, Any], ...]
     table: Path
+    #: Runs that were there before.
     found: int
 
     def runs(self) -> list[Run]:
@@ -77,37 +68,12 @@ def run_sweep(
 
     Each run has a folder ``runs/DIGEST`` with the stored run and, written last, ``row.json``: what has one is done and
     is not repeated, whatever ended the sweep; one that was under way goes on from its last checkpoint. Several sweeps
-    may share a folder.
+    may share a folder. Missing data, or anything else that is in the way, is found out before the first run; a run that
+    cannot be stored, as on a full disk, is an ``OSError``, and the same call goes on from there.
 
-    Parameters
-    ----------
-    configurations : sequence of Configuration
-    output : str or Path
-        The folder; with a scheduler one that its workers see under the same path.
-    jobs : int, default 0
-        Runs at a time on this machine, each on one thread; 0: one a core.
-    scheduler : str, optional
-        Address of a Dask scheduler, whose workers take the runs instead.
-    data_folder : str or Path, optional
-        Where the files of the data set are.
-    accelerator : str, default "auto"
-        "cpu", "gpu", or what is there.
-    progress : callable, optional
-        Called at the start and after every run.
-    epoch_progress : callable, optional
-        Called after every epoch of a run that is done in this process, as with ``jobs=1``.
-
-    Returns
-    -------
-    Sweep
-
-    Raises
-    ------
-    ValueError
-        If data are missing or too few, the folder cannot be written, the scheduler does not answer, or what is needed
-        is not installed; all found out before the first run.
-    OSError
-        If a run cannot be stored, as on a full disk. Finished runs are whole, and the same call goes on from there.
+    ``jobs`` runs are done at a time on this machine, each on one thread (0: one a core), or all by the workers of the
+    Dask scheduler with that address, which must see the folder under the same path. ``progress`` is called at the start
+    and after every run, ``epoch_progress`` after every epoch of a run that is done in this process, as with one job.
     """
     require_training()
     if jobs < 0:
@@ -160,13 +126,7 @@ def read_row(root: str | Path, digest: str) -> dict[str, Any] | None:
 
 
 def collect_rows(root: str | Path) -> dict[str, dict[str, Any]]:
-    """Read the rows of all finished runs of a folder, those of other sweeps too, and write them into one table.
-
-    Returns
-    -------
-    dict
-        By digest, in their order; ``rows.jsonl`` holds them, one JSON object a line.
-    """
+    """The rows of all finished runs of a folder by digest, those of other sweeps too; ``rows.jsonl`` gets them all."""
     digests = sorted(path.parent.name for path in Path(root, RUNS).glob(f"*/{ROW}"))
     rows = {digest: row for digest in digests if (row := read_row(root, digest)) is not None}
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows.values())
@@ -175,18 +135,7 @@ def collect_rows(root: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def check_data(configurations: Sequence[Configuration], data_folder: str | Path | None) -> list[PlannedRun]:
-    """Work out the remedies of runs, and make sure that their data are there, without loading torch.
-
-    Returns
-    -------
-    list of PlannedRun
-        What is to be carried out.
-
-    Raises
-    ------
-    ValueError
-        If a data set is missing (with the way to get it) or has too few samples, or a remedy cannot be applied.
-    """
+    """Work out the remedies of runs, and make sure that their data are there, without loading torch."""
     for entry in configurations:  # told before anything is read
         names = _source(entry.data, data_folder, entry.image_size).class_names
         if names is not None:
@@ -205,13 +154,7 @@ def check_data(configurations: Sequence[Configuration], data_folder: str | Path 
 
 
 def download_data(names: Iterable[str], data_folder: str | Path | None) -> None:
-    """Fetch the files of data sets that are not there, from where they are published.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set, it has no public address, or the address does not answer.
-    """
+    """Fetch the files of data sets that are not there, from where they are published."""
     for name in dict.fromkeys(names):
         find_source(name, data_folder, True, None).read(data_folder, True)
 
@@ -220,11 +163,6 @@ def samples_a_class(
     data: str, data_folder: str | Path | None = None, image_size: int | None = None
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(K,) training samples that a data set has in each class.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set, or its files are missing.
 
     Examples
     --------
@@ -295,27 +233,13 @@ def _dask_client(address: str) -> Iterator[Any]:
         yield client
 
 
-def _work(
-    planned: PlannedRun,
-    *,
-    root: Path,
-    data_folder: str | Path | None,
-    accelerator: str,
-    progress: RunProgress | None = None,
-) -> None:
-    """Do one run and store it."""
+def _work(planned: PlannedRun, *, root: Path, **options: Any) -> None:
+    """Do one run, with the options of :func:`lopsided.runs.execution.perform`, and store it."""
     from filelock import FileLock
 
     digest = planned.asked.digest
     folder = writable_folder(run_folder(root, digest))
-    carry_out = partial(
-        perform,
-        planned,
-        data_folder=data_folder,
-        accelerator=accelerator,
-        checkpoint=folder / _CHECKPOINT,
-        progress=progress,
-    )
+    carry_out = partial(perform, planned, checkpoint=folder / _CHECKPOINT, **options)
     # The lock is the kernel's, so it goes when its holder is killed. It keeps a worker that outlived its sweep, and
     # another sweep over the same folder, from doing the run a second time.
     with FileLock(folder / _LOCK):

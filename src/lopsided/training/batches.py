@@ -69,20 +69,7 @@ class Batches:
 
     The tensors are in memory and a batch is one indexing operation, so a loader with workers would only add to it. A
     last batch of one sample, on which batch norm fails, cannot occur in batches of three or more. Of several processes
-    each gets its part of the very batches that one process would get.
-
-    Parameters
-    ----------
-    data : ImbalancedData
-        Its training part is given out.
-    batch_size : int
-        Upper bound on the samples in a batch, over all processes.
-    seed : int
-        Decides the order.
-    augmentation : Augmentation
-        What is done to the images.
-    sampler : ClassSampler, optional
-        What an epoch shows; every sample once by default.
+    each gets its part of the very batches that one process would get; ``batch_size`` bounds the whole of a batch.
     """
 
     def __init__(

@@ -98,11 +98,6 @@ def build_network(
     -------
     FeatureNetwork
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule; an unknown name is answered with the known ones.
-
     Examples
     --------
     >>> network = build_network("mlp", (1, 8, 8), 10, hidden=(64,))

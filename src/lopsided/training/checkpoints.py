@@ -28,14 +28,7 @@ class Checkpointer(Checkpoint):
     """Stores the run, after every measured epoch, in one file.
 
     A new checkpoint is written beside the old one and takes its place once it is whole, so that a run killed at any
-    moment leaves a good one.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    settings : mapping
-        What decides the run, of numbers and text; stored, and compared when the run is resumed.
+    moment leaves a good one. ``settings``, of numbers and text, are what decides the run: compared when it is resumed.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -64,24 +57,7 @@ class Checkpointer(Checkpoint):
 
 
 def epochs_in_checkpoint(path: Path, settings: Mapping[str, Any]) -> int:
-    """Return the epochs done in a checkpoint of the same run.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    settings : mapping
-        As for :class:`Checkpointer`.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If the file is no whole checkpoint, or of a run with other settings, the first of which is named.
-    """
+    """Return the epochs done in a checkpoint, refused where it is damaged or one of its settings is another run's."""
     try:
         stored_bytes = io.BytesIO(path.read_bytes())
     except OSError as error:

@@ -1,7 +1,9 @@
 """Convolutional networks: a small one with strides, ResNet18 with the CIFAR stem, VGG with batch norm.
 
-They take images of any size and number of channels. The features that enter the head are linear or have passed a ReLU;
-where no width is asked for, ResNet18 and VGG end in the 512 features of their papers and have their sizes.
+They take images of any size and number of ``channels``; what else they take is that of
+:class:`lopsided.training.networks.Layered`. The features that enter the head are linear or have passed a ReLU.
+ResNet18 and VGG end in the 512 features of their papers and have their sizes; with another width a linear layer stands
+before the head.
 """
 
 from __future__ import annotations
@@ -29,14 +31,7 @@ VGG_LAYERS: dict[str, tuple[int | None, ...]] = {
 class SmallCNN(Layered):
     """3×3 convolutions of stride 2 with batch norm and ReLU, a mean over the image, a feature layer, a linear head.
 
-    Parameters
-    ----------
-    channels : int
-        Channels of an image.
-    num_classes, **features
-        Of :class:`lopsided.training.networks.Layered`.
-    hidden : sequence of int
-        Channels of each convolution.
+    ``hidden`` are the channels of each convolution.
     """
 
     def __init__(self, channels: int, num_classes: int, *, hidden: Sequence[int], **features: Any) -> None:
@@ -73,15 +68,8 @@ class _Block(nn.Module):
 class ResNet18(Layered):
     """ResNet18 for small images: a 3×3 convolution of stride 1 instead of the stem with a max-pool.
 
-    With another width than 512 a linear layer stands before the head. Features that have passed a ReLU are those of the
-    paper; linear ones leave out the very last ReLU, before the mean over the image.
-
-    Parameters
-    ----------
-    channels : int
-        Channels of an image.
-    num_classes, dim, last_features, bias
-        Of :class:`lopsided.training.networks.Layered`.
+    Features that have passed a ReLU are those of the paper; linear ones leave out the very last ReLU, before the mean
+    over the image.
     """
 
     def __init__(self, channels: int, num_classes: int, *, dim: int, last_features: LastFeatures, bias: bool) -> None:
@@ -103,17 +91,8 @@ class ResNet18(Layered):
 class VGG(Layered):
     """VGG11 or VGG13 with batch norm and one linear head, in place of the three layers meant for large images.
 
-    With another width than 512 a linear layer stands before the head. Features that have passed a ReLU are those of the
-    paper; linear ones leave out the ReLU of the last convolution.
-
-    Parameters
-    ----------
-    name : {"vgg11", "vgg13"}
-        How deep.
-    channels : int
-        Channels of an image.
-    num_classes, dim, last_features, bias
-        Of :class:`lopsided.training.networks.Layered`.
+    ``name`` is one of :data:`VGG_LAYERS`. Features that have passed a ReLU are those of the paper; linear ones leave
+    out the ReLU of the last convolution.
     """
 
     def __init__(

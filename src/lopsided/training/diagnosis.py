@@ -91,35 +91,27 @@ def diagnose(
     >>> diagnose([row], predicted=geometry, measured=geometry)
     ()
     """
-    unstable = find_instability(history)
-    if any(finding.code == "loss-not-finite" for finding in unstable):
-        return tuple(unstable)
+    findings = find_instability(history)
+    if any(finding.code == "loss-not-finite" for finding in findings):
+        return tuple(findings)
     comparison = compare(predicted, measured)
-    return (
-        *unstable,
-        *find_missing_collapse(history),
-        *(
-            find_other_branch(history, comparison, optimum)
-            if stationary
-            else (
-                *(find_excess(history, optimum) if optimum is not None else ()),
-                *find_rank_deficiency(comparison),
-            )
-        ),
-        *(
-            entry
-            for entry in find_unexpected_blocks(predicted, measured)
-            if not stationary or entry.code == "counts-differ"
-        ),
-        *find_unexpected_merges(comparison),
-    )
+    findings += find_missing_collapse(history)
+    blocks = find_unexpected_blocks(predicted, measured)
+    if stationary:
+        findings += find_other_branch(history, comparison, optimum)
+        blocks = [finding for finding in blocks if finding.code == "counts-differ"]
+    else:
+        findings += [] if optimum is None else find_excess(history, optimum)
+        findings += find_rank_deficiency(comparison)
+    return (*findings, *blocks, *find_unexpected_merges(comparison))
 
 
 def find_instability(history: Sequence[Row]) -> list[Finding]:
     """A loss that is not finite, or rises once the decays are raised."""
     remedy = "lower the learning rate (by ten, say), or enlarge the batch"
     for row in history:
-        if not _is_finite(row["objective"]) or not _is_finite(row.get("batch_objective", 0.0), empty=True):
+        objective, of_batches = row["objective"], row.get("batch_objective")  # stored rows have None for NaN
+        if objective is None or not math.isfinite(objective + (of_batches or 0.0)):
             rate = f" at learning rate {row['learning_rate']:.3g}" if "learning_rate" in row else ""
             return [Finding("loss-not-finite", f"the loss was not finite in epoch {row['epoch']}{rate}", remedy)]
     steady = [row for row in history if row["decay_factor"] >= 1.0]
@@ -253,20 +245,12 @@ def find_unexpected_merges(comparison: Comparison) -> list[Finding]:
 def _block_average(matrix: Array, counts: np.ndarray[Any, Any]) -> Array:
     """The matrix averaged over all permutations of classes inside the clusters of equal count."""
     labels = np.unique(counts, return_inverse=True)[1]
-    diagonal = np.eye(len(counts), dtype=bool)
-    average = np.empty_like(matrix)
-    for row in range(labels.max() + 1):
-        for column in range(labels.max() + 1):
-            block = np.outer(labels == row, labels == column)
-            for part in (block & diagonal, block & ~diagonal):
-                if part.any():
-                    average[part] = matrix[part].mean()
+    blocks = 2 * (len(counts) * labels[:, None] + labels) + np.eye(len(counts), dtype=np.int64)
+    parts = np.unique(blocks, return_inverse=True)[1].ravel()
+    means = np.bincount(parts, weights=matrix.ravel()) / np.bincount(parts)
+    average: Array = means[parts].reshape(matrix.shape)
     return average
 
 
 def _classes(pairs: Sequence[tuple[int, int]]) -> list[int]:
     return sorted({index for pair in pairs for index in pair})
-
-
-def _is_finite(value: float | None, *, empty: bool = False) -> bool:
-    return empty if value is None else math.isfinite(value)

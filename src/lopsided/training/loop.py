@@ -35,13 +35,6 @@ def fit(
 
     The arguments are those of :func:`lopsided.training.train`; ``settings`` is what decides the run, as
     :class:`lopsided.training.checkpoints.Checkpointer` stores it.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint is damaged or another run's.
-    OSError
-        If a checkpoint cannot be written.
     """
     callbacks: list[Callback] = [recorder]
     resume = None

@@ -63,13 +63,7 @@ class FeatureNetwork(nn.Module, ABC):
 
 
 class BodyAndHead(FeatureNetwork):
-    """A network whose features are what its ``body`` gives.
-
-    Attributes
-    ----------
-    body : torch.nn.Module
-        Maps inputs to features.
-    """
+    """A network whose features are what its ``body`` makes of the inputs."""
 
     body: nn.Module
 
@@ -80,24 +74,10 @@ class BodyAndHead(FeatureNetwork):
 
 
 class Layered(BodyAndHead):
-    """Layers in a row, a feature layer of d numbers, and a linear head.
+    """Layers in a row that end in ``width`` numbers, a feature layer of ``dim`` numbers, and a linear head.
 
-    Parameters
-    ----------
-    layers : list of torch.nn.Module
-        What comes first.
-    width : int
-        Numbers that they give.
-    num_classes : int
-        Number of classes K.
-    dim : int
-        Width d of the features.
-    last_features : {"linear", "relu"}
-        Features of either sign, as in the model of this package, or of positive sign.
-    bias : bool
-        Whether the head has a bias.
-    projected : bool, default True
-        Whether the feature layer is there; else what the layers give are the features.
+    Features that have passed a ``"relu"`` are of positive sign; ``"linear"`` ones are of either sign, as in the model
+    of this package. Where the features are not ``projected``, they are what the layers give.
     """
 
     def __init__(

@@ -27,38 +27,16 @@ _SAME_EVERY_EPOCH = ("num_classes", "num_samples", "counts")
 class Recorder(Callback):
     """Measures the last layer over the whole training set, and stops a run whose loss is not finite.
 
-    What is a number goes to the loggers, too.
-
-    Parameters
-    ----------
-    data : ImbalancedData
-        The training set.
-    every : int
-        Epochs between measurements; the start and the last epoch are always measured.
-    progress : Progress, optional
-        Called after every epoch.
-    resampling : Resampling, optional
-        What training shows, and the model that it is about; every sample once by default.
-
-    Attributes
-    ----------
-    history : list of dict
-        One row a measured epoch, see :class:`lopsided.training.TrainingResult`.
-    evaluation : Evaluation
-        The latest finite measurement.
-    measures : dict
-        What :func:`lopsided.metrics.measure` said of it.
-    parameters : tuple
-        Weight and bias of the head at that moment.
+    The start, every ``every``-th epoch and the last are measured; what is a number goes to the loggers, too.
     """
 
     def __init__(
         self, data: ImbalancedData, *, every: int, progress: Progress | None, resampling: Resampling | None = None
     ) -> None:
-        self.history: list[dict[str, Any]] = []
-        self.evaluation: Evaluation
-        self.measures: dict[str, Any]
-        self.parameters: tuple[torch.Tensor, torch.Tensor | None]
+        self.history: list[dict[str, Any]] = []  # a row a measured epoch, see TrainingResult
+        self.evaluation: Evaluation  # the latest finite measurement
+        self.measures: dict[str, Any]  # of it
+        self.parameters: tuple[torch.Tensor, torch.Tensor | None]  # weight and bias of the head at that moment
         self._data = data
         self._every = every
         self._progress = progress
@@ -132,13 +110,7 @@ class Recorder(Callback):
             logger.log_metrics(scalars, step=epoch)
 
     def measure(self, module: RegularisedObjective) -> None:
-        """Measure the network as it is now.
-
-        Raises
-        ------
-        ValueError
-            If its features or its loss are not finite; what was measured before then stays.
-        """
+        """Measure the network as it is now; where it is not finite, what was measured before stays."""
         data_term, rows = module.data_term, None
         if self._resampling is not None:
             data_term, rows = self._resampling.data_term(self._data.counts), self._resampling.rows

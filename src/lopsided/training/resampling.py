@@ -26,13 +26,6 @@ class Resampling:
     Whatever is at hand (a batch of an epoch, the data set itself) holds :math:`m_k` of a class, so each of these stands
     for :math:`n_k/m_k` of the model. Both conventions, in training and in measuring, are this one rule.
 
-    Attributes
-    ----------
-    sampler : ClassSampler
-        What an epoch shows.
-    model : UFM
-        What training on it solves.
-
     Examples
     --------
     >>> import lopsided as lp
@@ -45,8 +38,8 @@ class Resampling:
     tensor([1.0000, 0.5000], dtype=torch.float64) tensor([1., 1.], dtype=torch.float64)
     """
 
-    sampler: ClassSampler
-    model: UFM
+    sampler: ClassSampler  # what an epoch shows
+    model: UFM  # what training on it solves
 
     def sample_weights(self, counts: NDArray[Any]) -> Tensor:
         """Return how many samples of the model one of each class stands for, (K,), where ``counts`` are at hand."""

@@ -138,8 +138,7 @@ def train(
     Raises
     ------
     ValueError
-        If an argument breaks its rule, the network and the data do not fit, or the checkpoint is damaged or another
-        run's.
+        If the network and the data do not fit, or the checkpoint is damaged or another run's.
     DivergenceError
         If the loss ceases to be finite, with ``on_divergence="raise"``.
     OSError
