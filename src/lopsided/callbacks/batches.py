@@ -19,22 +19,10 @@ IGNORED = -100
 
 
 def labels_of(batch: Any) -> Tensor:
-    """Return the labels of a batch: the second of a pair, or what a mapping has under one of the usual keys.
+    """Return the labels of a batch, not checked: the second of a pair, or what a mapping has under a usual key.
 
-    Parameters
-    ----------
-    batch : sequence or mapping
-        ``(inputs, labels)`` with perhaps more behind them, or a mapping with one of ``LABEL_KEYS``.
-
-    Returns
-    -------
-    tensor
-        The labels, not checked.
-
-    Raises
-    ------
-    ValueError
-        If there are none; the remedy is a function of one's own.
+    Behind ``(inputs, labels)`` there may be more; the usual keys are those in ``LABEL_KEYS``. Where there are no labels
+    a ``ValueError`` asks for a function that finds them.
 
     Examples
     --------

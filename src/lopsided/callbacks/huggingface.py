@@ -23,30 +23,21 @@ class TrainerCollapseMonitor(Monitor, TrainerCallback):
 
     Parameters
     ----------
-    num_classes : int
-        Number of classes K.
     loader : {"train", "val"}, default "train"
         What to measure on: training batches, in training mode and under changing weights, or evaluation.
     labels : callable, optional
         From the keyword arguments of the model's forward pass to the labels (B,); those under ``labels`` by default.
     prefix : str, optional
         Before each name; ``""`` or ``"eval_"`` by default, as the Trainer has it.
-    every_n_steps, every_n_batches, on_merge, **options
-        As for :class:`lopsided.callbacks.CollapseMonitor`; training batches are measured at the end of each epoch
-        unless ``every_n_steps`` is given.
-
-    Attributes
-    ----------
-    measurement : Measurement or None
-        The latest.
-    alarms : list of MergeAlarm
-        All so far.
+    num_classes, every_n_steps, every_n_batches, on_merge, **options
+        As for :class:`lopsided.callbacks.CollapseMonitor`, whose attributes this has too; training batches are measured
+        at the end of each epoch unless ``every_n_steps`` is given.
 
     Raises
     ------
     ValueError
-        If an argument breaks its rule; in training, if the classifier or the labels are not to be found. With label
-        smoothing by the Trainer the model is not given labels.
+        In training, if the classifier or the labels are not to be found. With label smoothing by the Trainer the model
+        is not given labels.
 
     Notes
     -----
@@ -71,13 +62,7 @@ class TrainerCollapseMonitor(Monitor, TrainerCallback):
         self._batches = 0
 
     def attach(self, trainer: Trainer) -> TrainerCollapseMonitor:
-        """Log through a Trainer, and become one of its callbacks if that has not been said yet.
-
-        Returns
-        -------
-        TrainerCollapseMonitor
-            Itself.
-        """
+        """Log through a Trainer, become one of its callbacks if this is none yet, and return the monitor itself."""
         if self not in trainer.callback_handler.callbacks:
             trainer.add_callback(self)
         self._trainer = trainer

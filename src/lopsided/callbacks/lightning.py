@@ -57,7 +57,7 @@ class CollapseMonitor(Monitor, Callback):
     Raises
     ------
     ValueError
-        If an argument breaks its rule; in training, if the classifier or the labels are not to be found.
+        In training, if the classifier or the labels are not to be found.
 
     Notes
     -----

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,16 +49,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class MergeAlarm:
-    """Classes that are merging.
-
-    Attributes
-    ----------
-    classes : list of int
-        Which.
-    merged : bool
-        Whether they have merged already, not only are about to.
-    reason : str
-        What was seen.
+    """Classes that have ``merged`` already or are about to, and the ``reason`` to say so.
 
     Examples
     --------
@@ -102,18 +92,7 @@ class MergeWatch:
         self._ratio = math.inf
 
     def update(self, geometry: Geometry, forecast: Forecast | None = None) -> list[MergeAlarm]:
-        """Take one measurement; return the alarms that are new.
-
-        Parameters
-        ----------
-        geometry : Geometry
-            Measured.
-        forecast : Forecast, optional
-            What the theory says, where it has something to say.
-
-        Returns
-        -------
-        list of MergeAlarm
+        """Take one measurement, with what the theory says where it says something; return the alarms that are new.
 
         Examples
         --------
@@ -199,11 +178,6 @@ class MergeWatch:
                 reason += f"; the distance from the nearest class is {_times(float(near.min()))} that of merged ones"
             alarms.append(MergeAlarm(held, merged, reason))
         return alarms
-
-
-def describe(alarms: Sequence[MergeAlarm], step: int) -> str:
-    """Return the alarms of one measurement as one line."""
-    return f"step {step}: " + "; ".join(map(str, alarms))
 
 
 def _times(value: float) -> str:

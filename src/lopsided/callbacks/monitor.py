@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from torch.optim import Optimizer
 
 from lopsided.callbacks.batches import LabelsOf, labels_of
-from lopsided.callbacks.merging import MergeAlarm, describe
+from lopsided.callbacks.merging import MergeAlarm
 from lopsided.callbacks.recorder import CollapseRecorder, CollapseWarning, Measurement
 from lopsided.core.arguments import ArgumentError, check_choice, check_whole
 
@@ -75,7 +75,8 @@ class Monitor:
         if self.measurement is None or not self.measurement.alarms or self.on_merge == "ignore":
             return False
         if speaks:
-            warnings.warn(describe(self.measurement.alarms, step), CollapseWarning, stacklevel=3)
+            alarms = "; ".join(map(str, self.measurement.alarms))
+            warnings.warn(f"step {step}: {alarms}", CollapseWarning, stacklevel=3)
         return self.on_merge == "stop"
 
 

@@ -92,11 +92,6 @@ class CollapseRecorder:
     scatter : bool, optional
         Whether to keep the within-class scatter, as for :class:`lopsided.metrics.Moments`. Traces alone leave out the
         NC1s that invert Σ_B, and cost less.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
     """
 
     def __init__(
@@ -172,17 +167,9 @@ class CollapseRecorder:
             self._metric.reset()
 
     def measure(self, optimizers: Sequence[Optimizer]) -> Measurement | None:
-        """Measure what all workers gathered since the last time, together, and start anew.
+        """Measure what all workers gathered since the last time, together, and start anew; None where that is nothing.
 
-        Parameters
-        ----------
-        optimizers : sequence of Optimizer
-            What trains the network; the forecast reads its weight decay.
-
-        Returns
-        -------
-        Measurement or None
-            None where nothing was gathered. The same on every worker.
+        The same on every worker. The forecast reads the weight decay of the optimisers, which train the network.
         """
         if self._metric is None:
             return None

@@ -13,8 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import IO, Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,8 @@ _REMEDY = "write the arrays with numpy.savez or safetensors.torch.save_file"
 class Header(NamedTuple):
     """What a file says of one of its arrays.
 
-    Attributes
-    ----------
-    shape : tuple of int
-    kind : str
-        Kind of its NumPy dtype: "f" for floating point (bfloat16, too), "i" and "u" for integers, "b" for booleans.
-    dtype : str
-        Its dtype in words.
+    ``kind`` is that of its NumPy dtype: "f" for floating point (bfloat16, too), "i" and "u" for integers, "b" for
+    booleans; ``dtype`` says it in words.
     """
 
     shape: tuple[int, ...]
@@ -45,14 +39,7 @@ class Header(NamedTuple):
 
 
 class ArrayFile:
-    """A file of named arrays, open for reading rows; :func:`open_arrays` makes one.
-
-    Attributes
-    ----------
-    path : Path
-    headers : dict of str to Header
-        Of every array in the file, in its order.
-    """
+    """A file of named arrays with their ``headers`` in its order, open for reading rows: see :func:`open_arrays`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,21 +47,12 @@ class ArrayFile:
         self._open = contextlib.ExitStack()
 
     def check(self, name: str) -> None:
-        """Make sure that an array can be read in parts, as far as can be told without reading it.
-
-        Raises
-        ------
-        ValueError
-            If it holds objects, lies column by column, or has another size than it should.
-        """
+        """Refuse an array that cannot be read in parts: of objects, column by column, or not of its stated size."""
 
     def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
         """Read an array in order, ``step`` rows at a time, the last part shorter; memory is that of one part.
 
-        Raises
-        ------
-        ValueError
-            If the file turns out damaged.
+        A file that turns out damaged is refused then.
         """
         raise NotImplementedError
 
@@ -91,9 +69,7 @@ class ArrayFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def refuse(self, rule: str, found: object, remedy: str = "") -> NoReturn:
@@ -102,24 +78,10 @@ class ArrayFile:
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
-    """Open a file of arrays.
+    """Open a ``.npz`` or ``.safetensors`` file, whatever its name; close it, or use it as a context manager.
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npz`` or ``.safetensors`` file, whatever its name.
-
-    Returns
-    -------
-    ArrayFile
-        Close it, or use it as a context manager.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another kind, damaged, holds pickled objects, or safetensors is needed and not installed.
-    OSError
-        If it cannot be opened.
+    A ``ValueError`` refuses one that is of another kind, damaged or of pickled objects, and tells where safetensors is
+    needed and not installed.
 
     Examples
     --------
@@ -148,6 +110,17 @@ def _foreign(path: Path, found: str) -> ValueError:
     return ArgumentError("file", "must be .npz or .safetensors", got=f"{found} in {path.name}", remedy=_REMEDY)
 
 
+def _parts(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], step: int) -> Iterator[NDArray[Any]]:
+    """An array whose numbers a stream goes on with, ``step`` rows at a time."""
+    length, row = shape[0] if shape else 1, math.prod(shape[1:]) * dtype.itemsize
+    for first in range(0, length, step):
+        count = min(step, length - first)
+        content = stream.read(count * row)
+        if len(content) < count * row:
+            raise EOFError
+        yield np.frombuffer(content, dtype).reshape((count, *shape[1:]) if shape else ())
+
+
 class _Layout(NamedTuple):
     """How an array lies in its member of an archive, which begins with a header of ``start`` bytes."""
 
@@ -165,25 +138,17 @@ class _Npz(ArrayFile):
         with self._damage():
             archive = zipfile.ZipFile(path)
         with contextlib.ExitStack() as on_error:
-            on_error.enter_context(archive)
-            self._read_headers(archive)
+            self._archive = on_error.enter_context(archive)
+            members = {member.filename: member for member in archive.infolist()}
+            if any(name.endswith(".pkl") for name in members):  # what torch.save writes
+                found = "a pickled PyTorch file, which is not opened, since that runs what it holds,"
+                remedy = "write the tensors with safetensors.torch.save_file"
+                self.refuse("be .npz or .safetensors", found, remedy)
+            self._members = {name[:-4]: member for name, member in members.items() if name.endswith(".npy")}
+            self._layouts = {name: self._layout(name, member) for name, member in self._members.items()}
+            for name, layout in self._layouts.items():
+                self.headers[name] = Header(layout.shape, layout.dtype.kind, layout.dtype.name)
             self._open = on_error.pop_all()
-
-    def _read_headers(self, archive: zipfile.ZipFile) -> None:
-        members = archive.infolist()
-        if any(member.filename.endswith(".pkl") for member in members):  # what torch.save writes
-            self.refuse(
-                "be .npz or .safetensors",
-                "a pickled PyTorch file, which is not opened, since that runs what it holds,",
-                "write the tensors with safetensors.torch.save_file",
-            )
-        self._archive = archive
-        self._members = {
-            member.filename.removesuffix(".npy"): member for member in members if member.filename.endswith(".npy")
-        }
-        self._layouts = {name: self._layout(name, member) for name, member in self._members.items()}
-        for name, layout in self._layouts.items():
-            self.headers[name] = Header(layout.shape, layout.dtype.kind, layout.dtype.name)
 
     def _layout(self, name: str, member: zipfile.ZipInfo) -> _Layout:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -209,17 +174,10 @@ class _Npz(ArrayFile):
     def rows(self, name: str, step: int) -> Generator[NDArray[Any], None, None]:
         self.check(name)
         shape, dtype, _, start = self._layouts[name]
-        row = math.prod(shape[1:]) * dtype.itemsize
-        length = shape[0] if shape else 1
         with self._damage(), self._archive.open(self._members[name]) as stream:
             stream.read(start)  # not seek, which would give up the checksum
-            for first in range(0, length, step):
-                count = min(step, length - first)
-                content = stream.read(count * row)
-                if len(content) < count * row:
-                    raise EOFError
-                part = np.frombuffer(content, dtype).reshape((count, *shape[1:]) if shape else ())
-                yield part if dtype.isnative else part.astype(dtype.newbyteorder("="))
+            for part in _parts(stream, shape, dtype, step):
+                yield part.astype(dtype.newbyteorder("="), copy=False)
             stream.read(1)  # the end: only there is the checksum compared
 
     @contextlib.contextmanager
@@ -228,9 +186,8 @@ class _Npz(ArrayFile):
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            self.refuse(
-                "be whole", f"a truncated or damaged archive ({error or 'it ends too early'})", "write it again"
-            )
+            found = f"a truncated or damaged archive ({error or 'it ends too early'})"
+            self.refuse("be whole", found, "write it again")
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by a method that is not known
             self.refuse("be an archive as NumPy writes it", str(error), _REMEDY)
 
@@ -259,11 +216,8 @@ class _Safetensors(ArrayFile):
         try:
             from safetensors import SafetensorError, safe_open
         except ImportError:
-            raise ArgumentError(
-                "file",
-                f"{path.name} cannot be read, since safetensors is not installed",
-                remedy="pip install 'lopsided[measure]', or write .npz",
-            ) from None
+            rule = f"{path.name} cannot be read, since safetensors is not installed"
+            raise ArgumentError("file", rule, remedy="pip install 'lopsided[measure]', or write .npz") from None
         try:
             with safe_open(path, framework="np"):  # the header and the size of the file are sound
                 pass
@@ -282,13 +236,10 @@ class _Safetensors(ArrayFile):
         shape, _, dtype = self.headers[name]
         # NumPy lacks bfloat16, which is the upper half of a float32.
         stored = np.dtype("<u2" if dtype == "bfloat16" else dtype).newbyteorder("<")
-        length, row = shape[0] if shape else 1, math.prod(shape[1:]) * stored.itemsize
         with self.path.open("rb") as file:
             file.seek(self._starts[name])
-            for first in range(0, length, step):
-                count = min(step, length - first)
-                content = file.read(count * row)
-                if len(content) < count * row:
-                    self.refuse("be whole", "a file that has become shorter", "write it again")
-                part = np.frombuffer(content, stored).reshape((count, *shape[1:]) if shape else ())
-                yield (part.astype("<u4") << 16).view(np.float32) if dtype == "bfloat16" else part
+            try:
+                for part in _parts(file, shape, stored, step):
+                    yield (part.astype("<u4") << 16).view(np.float32) if dtype == "bfloat16" else part
+            except EOFError:
+                self.refuse("be whole", "a file that has become shorter", "write it again")

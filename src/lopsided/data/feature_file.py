@@ -22,15 +22,9 @@ _SHAPES = {"features": "(N, d)", "labels": "(N,)", "weight": "(K, d)", "bias": "
 
 @dataclass(frozen=True, eq=False)
 class FeatureFile:
-    """What stands in a file of features, which stays open: use it as a context manager.
+    """What stands in a file of features, with ``weight`` (K, d) and ``bias`` (K,) where the file has them.
 
-    Attributes
-    ----------
-    path : Path
-    num_samples, dim, num_classes : int
-        N, d and K.
-    weight : (K, d) array of float64, or None
-    bias : (K,) array of float64, or None
+    It stays open: use it as a context manager.
     """
 
     path: Path
@@ -42,13 +36,7 @@ class FeatureFile:
     _arrays: ArrayFile = field(repr=False)
 
     def batches(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """Read features (B, d) and labels (B,) from the beginning, part by part.
-
-        Raises
-        ------
-        ValueError
-            If a feature is not finite; the message names the sample. Or if the file is damaged.
-        """
+        """Read features (B, d) and labels (B,) from the beginning, part by part; all are finite, or it is an error."""
         step, first = _step(self.dim), 0
         with (
             closing(self._arrays.rows("features", step)) as features,
@@ -79,18 +67,6 @@ def open_features(path: str | Path, num_classes: int | None = None) -> FeatureFi
     num_classes : int, optional
         K, where there is no ``weight`` and the last classes have no samples; one more than the largest label otherwise.
 
-    Returns
-    -------
-    FeatureFile
-
-    Raises
-    ------
-    ValueError
-        If the file is none of these, damaged, holds pickled objects, lacks an array, or one has a wrong shape, dtype or
-        value. The message begins with ``file``.
-    OSError
-        If it cannot be opened.
-
     Examples
     --------
     >>> import tempfile
@@ -113,9 +89,7 @@ def open_features(path: str | Path, num_classes: int | None = None) -> FeatureFi
             if weight.shape[1] != dim:
                 arrays.refuse(f"hold a weight of shape (K, d) with d = {dim}, the features' width", weight.shape)
             if num_classes is not None and num_classes != len(weight):
-                raise ArgumentError(
-                    "num_classes", f"must be left out or be {len(weight)}, as the weight", got=str(num_classes)
-                )
+                raise ArgumentError("num_classes", f"must be left out or be {len(weight)}, as the weight", num_classes)
             num_classes = len(weight)
         bias = _parameter(arrays, "bias")
         if bias is not None and (weight is None or len(bias) != len(weight)):

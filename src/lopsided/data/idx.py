@@ -16,27 +16,10 @@ _UNSIGNED_BYTE = 0x08
 
 
 def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of unsigned bytes.
+    """Read a gzipped IDX file of unsigned bytes: images where it has three dimensions, labels where it has one.
 
     The header is two zero bytes, the element type, the number of dimensions, and each size as a big-endian 32-bit
-    integer; the elements follow in row-major order and nothing comes after them.
-
-    Parameters
-    ----------
-    path : str or Path
-        File ending in ``.gz``.
-    dimensions : int
-        Dimensions the array must have: 3 for images, 1 for labels.
-
-    Returns
-    -------
-    array of uint8
-        Read-only, of the shape that the header states.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read, is no gzip file, is truncated, or is no IDX file of so many dimensions.
+    integer; the elements follow in row-major order and nothing comes after them. The array is read-only.
 
     Examples
     --------
@@ -52,24 +35,19 @@ def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path, "rb") as file:
             content = file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ArgumentError(
-            name, "must be a whole gzip file", got=f"a damaged one ({error})", remedy="fetch it again"
-        ) from None
+        damage = f"a damaged one ({error})"
+        raise ArgumentError(name, "must be a whole gzip file", got=damage, remedy="fetch it again") from None
     except OSError as error:
         raise ArgumentError(name, "must be readable", remedy=f"{error.strerror or error}") from None
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
-        raise ArgumentError(
-            name,
-            f"must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')}",
-            got=f"{content[:4].hex(' ') or 'an empty file'}",
-        )
+        rule = f"must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')}"
+        raise ArgumentError(name, rule, got=content[:4].hex(" ") or "an empty file")
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "followed by something else"
-        raise ArgumentError(
-            name, f"is {state}: its header needs {expected} bytes", len(content), remedy="fetch it again"
-        )
+        rule = f"is {state}: its header needs {expected} bytes"
+        raise ArgumentError(name, rule, len(content), remedy="fetch it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

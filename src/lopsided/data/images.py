@@ -26,21 +26,12 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set.
-
-    Attributes
-    ----------
-    class_names : tuple of str
-        Names of the classes.
-    train, test : Images
-        Its two parts; the test part is None where there is none.
-    standardise : bool
-        Whether inputs are pixels, to be shifted and scaled; others are taken as they come.
-    """
+    """The parts of a data set, and the names of its classes."""
 
     class_names: tuple[str, ...]
     train: Images
     test: Images | None
+    #: Whether inputs are pixels, to be shifted and scaled; others are taken as they come.
     standardise: bool = True
 
 

@@ -80,17 +80,7 @@ class ImbalancedData:
         return digest.hexdigest()[:16]
 
     def merged(self, groups: Sequence[Sequence[int]]) -> ImbalancedData:
-        """The same samples with groups of classes as one; the classes that are left keep their order.
-
-        Parameters
-        ----------
-        groups : sequence of sequences of int
-            Classes to be one; every other stays by itself.
-
-        Raises
-        ------
-        ValueError
-            If a class does not exist or is in two groups.
+        """The same samples with each group of classes as one; all others stay by themselves, in their order.
 
         Examples
         --------
@@ -149,10 +139,6 @@ def load_data(
     image_size : int, optional
         Height and width to which the images of a folder are scaled.
 
-    Returns
-    -------
-    ImbalancedData
-
     Raises
     ------
     ValueError
@@ -176,14 +162,8 @@ def load_data(
     for index, count in enumerate(wanted):
         available = np.flatnonzero(found.train.labels == index)
         if count > len(available):
-            raise ArgumentError(
-                "counts",
-                (
-                    f"must be at most the training samples that {name} has, {len(available)} for class {index}"
-                    f" ({found.class_names[index]})"
-                ),
-                got=str(count),
-            )
+            here = f"{len(available)} for class {index} ({found.class_names[index]})"
+            raise ArgumentError("counts", f"must be at most the training samples that {name} has, {here}", int(count))
         chosen.append(generator.permutation(available)[:count])
     rows = np.concatenate(chosen)
     drawn = found.train.pixels[rows]
@@ -201,13 +181,7 @@ def load_data(
 
 
 def check_classes(wanted: NDArray[np.int64], num_classes: int, name: str) -> None:
-    """Refuse counts of more classes than a data set has.
-
-    Raises
-    ------
-    ValueError
-        If there are more.
-    """
+    """Refuse counts of more classes than a data set has."""
     if len(wanted) > num_classes:
         raise ArgumentError("counts", f"must name at most the {num_classes} classes of {name}", len(wanted))
 
@@ -215,15 +189,7 @@ def check_classes(wanted: NDArray[np.int64], num_classes: int, name: str) -> Non
 def sample_indices(counts: str | ArrayLike) -> ImbalancedData:
     """The data of the unconstrained feature model itself, whose inputs are the numbers of the samples.
 
-    Parameters
-    ----------
-    counts : str or (K,) array_like
-        Samples in each class.
-
-    Returns
-    -------
-    ImbalancedData
-        With ``inputs`` = 0 … N − 1 (int64) for :class:`lopsided.training.FreeFeatures`.
+    That is ``inputs`` = 0 … N − 1 (int64), for :class:`lopsided.training.FreeFeatures`, in the given counts.
 
     Examples
     --------
@@ -240,7 +206,7 @@ def sample_indices(counts: str | ArrayLike) -> ImbalancedData:
 
 
 def _tensors(inputs: NDArray[Any], labels: NDArray[np.int64], scale: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return the inputs, shifted and scaled, and the labels of some samples."""
+    """The inputs, shifted and scaled, and the labels of some samples."""
     import torch
 
     shift, length = map(np.float32, scale)

@@ -22,19 +22,8 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
     """Images in one folder a class, or in such folders in ``train`` and ``test`` (or ``val``).
 
     Classes are the folders in the order of their names, as torchvision's ``ImageFolder`` has them. Images are read when
-    they are asked for; grey if the first one is, else in colour, from 0 to 1.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder.
-    image_size : int, optional
-        Height and width to which every image is scaled. Left out, all must be of one size.
-
-    Raises
-    ------
-    ValueError
-        If there are no images, a class of the test part is new, or an image cannot be read or has a size of its own.
+    they are asked for; grey if the first one is, else in colour, from 0 to 1, scaled to ``image_size`` in height and
+    width. Where that is left out all must be of one size.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -113,16 +102,6 @@ def read_torch_dataset(name: str) -> DataSet:
     Inputs are taken as the data set gives them, tensors or arrays of one shape: scaling is its own affair. Labels are
     0 … K − 1; ``targets`` or ``labels``, where the data set has them, spare reading every sample for its label. Names
     of the classes are its ``classes``, if it has them.
-
-    Parameters
-    ----------
-    name : str
-        MODULE:FACTORY; ``FACTORY()`` gives the data set.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be imported, or what it gives is nothing of the kind.
     """
     made = load_factory(name, "data")()
     parts = made if isinstance(made, tuple) else (made,)

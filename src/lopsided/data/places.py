@@ -21,14 +21,7 @@ _PATIENCE = 30
 def data_folders(name: str, root: str | Path | None, *others: Path) -> list[Path]:
     """Folders that may hold the files of a data set, in the order in which they are looked at; never empty.
 
-    Parameters
-    ----------
-    name : str
-        The data set.
-    root : str or Path, optional
-        The user's own folder; else ``$LOPSIDED_DATA`` and the user's cache.
-    *others : Path
-        Where else the files are put by someone.
+    They are in the user's own folder ``root``; else in ``$LOPSIDED_DATA``, the user's cache, and the others given.
     """
     if root is not None:
         return [Path(root), Path(root) / name]
@@ -43,26 +36,7 @@ def cache_folder(name: str) -> Path:
 
 
 def fetch(name: str, address: str, checksums: Mapping[str, str], folder: Path) -> None:
-    """Fetch files that are not there yet, each whole and as published, or not at all.
-
-    Parameters
-    ----------
-    name : str
-        The data set, for messages.
-    address : str
-        Where the files lie, up to their names.
-    checksums : mapping of str to str
-        MD5 of each file, by its name.
-    folder : Path
-        Where they go.
-
-    Raises
-    ------
-    ValueError
-        If a file cannot be reached, or is not what was published.
-    OSError
-        If it cannot be written.
-    """
+    """Fetch files that are not there yet from below an address, each whole and with its MD5, or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, checksum in checksums.items():
         if (folder / file).is_file():
@@ -73,12 +47,8 @@ def fetch(name: str, address: str, checksums: Mapping[str, str], folder: Path) -
                 _copy(name, address + file, target)
             found = hashlib.md5(Path(unfinished).read_bytes(), usedforsecurity=False).hexdigest()
             if found != checksum:
-                raise ArgumentError(
-                    "data",
-                    f"{name!r}: {address}{file} must have the published MD5 {checksum}",
-                    got=str(found),
-                    remedy="try again later",
-                )
+                rule = f"{name!r}: {address}{file} must have the published MD5 {checksum}"
+                raise ArgumentError("data", rule, got=found, remedy="try again later")
             os.replace(unfinished, folder / file)
         finally:
             Path(unfinished).unlink(missing_ok=True)

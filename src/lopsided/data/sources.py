@@ -79,13 +79,7 @@ def _fashion_mnist(root: str | Path | None, download: bool) -> DataSet:
 
 
 def find_fashion_mnist(root: str | Path | None = None, download: bool = False) -> Path:
-    """The first folder that holds all files of Fashion-MNIST; none of them is read.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """The first folder that holds all files of Fashion-MNIST; none of them is read."""
     name = "fashion-mnist"
     folders = data_folders(name, root, _DEBIAN_FASHION_MNIST)
     for folder in folders:
@@ -114,20 +108,7 @@ SOURCES = {
 
 
 def find_source(name: str, root: str | Path | None, download: bool, image_size: int | None) -> Source:
-    """Return where a data set comes from, by its name; settings that are not for it are refused.
-
-    Parameters
-    ----------
-    name : str
-        One of :data:`SOURCES`, ``"folder:PATH"``, or MODULE:FACTORY.
-    root, download, image_size
-        As for :func:`lopsided.data.load_data`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set, or a setting is not for it.
-    """
+    """Return where a data set comes from; name and settings are :func:`~lopsided.data.load_data`'s, checked here."""
     known = name in SOURCES
     is_folder = name.startswith("folder:")
     if not known and not is_folder and not is_factory(name):

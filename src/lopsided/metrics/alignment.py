@@ -1,7 +1,7 @@
 """How class means and classifier are arranged: NC2 and NC3 against the simplex, NC4, and the spread of rare classes.
 
 Every function reads a :class:`~lopsided.Geometry`, so it says the same of a measured network and of a predicted
-optimum. Absent classes take no part.
+optimum. Absent classes take no part. What needs a classifier raises a ``ValueError`` where the geometry has none.
 """
 
 from __future__ import annotations
@@ -30,14 +30,7 @@ def nc2_etf(geometry: Geometry) -> float:
     G the Gram matrix of the class means about *their own* mean. (About the mean of all samples even an exact simplex
     would fail on imbalanced classes.)
 
-    Parameters
-    ----------
-    geometry : Geometry
-
-    Returns
-    -------
-    float
-        Between 0 (an exact simplex) and √2; NaN when all means coincide or fewer than two classes are present.
+    Between 0 (an exact simplex) and √2; NaN when all means coincide or fewer than two classes are present.
 
     Examples
     --------
@@ -52,20 +45,7 @@ def nc2_etf(geometry: Geometry) -> float:
 def nc2_etf_classifier(geometry: Geometry) -> float:
     r"""Distance of the classifier from a simplex ETF: :func:`nc2_etf` of :math:`WW^\top`, which is not centred.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        With a classifier.
-
-    Returns
-    -------
-    float
-        Between 0 and √2; NaN when the classifier is zero or there is only one class.
-
-    Raises
-    ------
-    ValueError
-        If the geometry has no classifier.
+    Between 0 and √2; NaN when the classifier is zero or there is only one class.
     """
     return _distance_from_simplex(geometry.classifier)
 
@@ -73,20 +53,7 @@ def nc2_etf_classifier(geometry: Geometry) -> float:
 def nc3_etf(geometry: Geometry) -> float:
     r"""Distance from self-duality, :math:`\|W/\|W\|_F-M/\|M\|_F\|_F`, M the class means about their own mean.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        With a classifier.
-
-    Returns
-    -------
-    float
-        Between 0 (each class's weight points along its mean) and 2; NaN when W or M is zero.
-
-    Raises
-    ------
-    ValueError
-        If the geometry has no classifier.
+    Between 0 (each class's weight points along its mean) and 2; NaN when W or M is zero.
 
     Examples
     --------
@@ -107,20 +74,7 @@ def nc4(geometry: Geometry) -> float:
     is the limit of :func:`nc4_samples` in each class as the class collapses. Of m merged classes all but one are lost
     to the one whose logit, equal but for rounding, comes out largest.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        With a classifier.
-
-    Returns
-    -------
-    float
-        Between 0 (agreement everywhere) and 1; a tie counts as agreement. NaN when no class is present.
-
-    Raises
-    ------
-    ValueError
-        If the geometry has no classifier.
+    Between 0 (agreement everywhere) and 1; a tie counts as agreement. NaN when no class is present.
     """
     present = np.flatnonzero(geometry.counts > 0)
     if len(present) == 0:
@@ -148,7 +102,7 @@ def nc4_samples(geometry: Geometry, features: TensorLike) -> float:
     Raises
     ------
     ValueError
-        If the geometry has no classifier or no class, or ``features`` has no sample or another width.
+        If no class has samples, or ``features`` has no sample or another width.
     """
     samples = as_tensor(features, "features").cpu()
     weight = torch.from_numpy(geometry.classifier)
@@ -182,7 +136,6 @@ def minority_spread(geometry: Geometry, minority: Sequence[int] | None = None) -
 
     Parameters
     ----------
-    geometry : Geometry
     minority : sequence of int, optional
         The rare classes; those of the smallest count present if not given. The common ones are those of the largest.
 

@@ -49,10 +49,8 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    features : (N, d) tensor or array
-        One row a sample, of any real dtype.
-    labels : (N,) tensor or array
-        Class of each sample: integers in 0 … K − 1.
+    features, labels : (N, d) and (N,) tensor or array
+        As for :meth:`Moments.update`.
     num_classes : int
         Number of classes K.
     statistic : callable, optional
@@ -70,11 +68,6 @@ def bootstrap_interval(
     Interval
         ``low`` is 0 or ``high`` infinite where a resample cannot tell the classes apart. NaN where the statistic has no
         finite value, and all 0 where the classes have collapsed to points.
-
-    Raises
-    ------
-    ValueError
-        If features or labels break a rule of :meth:`Moments.update`, or ``level`` or ``resamples`` its own.
 
     Examples
     --------

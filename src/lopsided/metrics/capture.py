@@ -104,8 +104,8 @@ class FeatureCapture:
 
     @property
     def classifier(self) -> nn.Module | None:
-        """The classifier, or ``None`` until a pass has shown which of several modules it is."""
-        return next(iter(self._candidates.values())) if len(self._candidates) == 1 else None
+        """The classifier, or ``None`` as for ``name``."""
+        return None if self.name is None else self._candidates[self.name]
 
     def discard(self) -> None:
         """Forget what was recorded since the last pass, so that the next call counts as the first."""
@@ -114,12 +114,9 @@ class FeatureCapture:
         self._calls: dict[nn.Module, int] = {}
 
     def take(self) -> Tensor:
-        """Return the features of the pass that has just run, and be ready for the next.
+        """Return the features (B, d) of the pass that has just run, and be ready for the next.
 
-        Returns
-        -------
-        (B, d) tensor
-            Without graph, of the dtype and on the device on which the classifier was given them.
+        They are without graph, of the dtype and on the device on which the classifier was given them.
 
         Raises
         ------
@@ -131,11 +128,8 @@ class FeatureCapture:
             self._resolve()
             (name, module), calls = next(iter(self._candidates.items())), sum(self._calls.values())
             if not calls:
-                raise ArgumentError(
-                    "classifier",
-                    "must run in the forward pass",
-                    remedy=f"{name!r} was not seen to; attach before torch.compile, or name the module that runs",
-                )
+                remedy = f"{name!r} was not seen to; attach before torch.compile, or name the module that runs"
+                raise ArgumentError("classifier", "must run in the forward pass", remedy=remedy)
             if self._call is None and calls > 1:
                 raise ArgumentError(
                     "call",

@@ -93,22 +93,9 @@ class EffectiveDecay:
     def model(
         self, counts: Any, *, loss: Loss | None = None, features: str = "any", lambda_h: float | None = None
     ) -> UFM:
-        """The model of this network.
+        """The model of this network, for the samples in each class and the loss that it was trained with.
 
-        Parameters
-        ----------
-        counts : str or (K,) array_like
-            Samples in each class that the network was trained on.
-        loss : optional
-            What it was trained with; cross-entropy by default.
-        features : {"any", "relu"}, optional
-            As in :class:`lopsided.UFM`.
-        lambda_h : float, optional
-            Decay of the features, where it is known; the estimate otherwise.
-
-        Returns
-        -------
-        UFM
+        Arguments are those of :class:`lopsided.UFM`; ``lambda_h`` where it is known, the estimate otherwise.
         """
         return UFM(
             counts,
@@ -121,25 +108,11 @@ class EffectiveDecay:
         )
 
     def compare(self, measured: Geometry, *, loss: Loss | None = None, features: str = "any") -> Comparison:
-        """Solve the model of this network and set it beside the network.
+        """Solve the model of this network and set it beside the network, measured on all its training samples.
 
-        Parameters
-        ----------
-        measured : Geometry
-            The network, on all the samples it was trained on; every class must have some.
-        loss, features : optional
-            As in :meth:`model`.
-
-        Returns
-        -------
-        Comparison
-            Relative errors, and which classes are lost in theory and in fact (``predicted.merged``,
-            ``measured.merged``).
-
-        Raises
-        ------
-        ValueError
-            If a class has no samples: what becomes of its classifier the model does not say.
+        Says the relative errors, and which classes are lost in theory and in fact (``predicted.merged``,
+        ``measured.merged``). A ``ValueError`` refuses a class without samples, of whose classifier the model does not
+        say what becomes.
         """
         require_every_class(measured.counts)
         return compare(self.model(measured.counts, loss=loss, features=features).solve().geometry, measured)
@@ -151,13 +124,7 @@ class EffectiveDecay:
 
 
 def require_every_class(counts: NDArray[Any]) -> None:
-    """Refuse to predict where a class has no samples.
-
-    Raises
-    ------
-    ValueError
-        If one has none.
-    """
+    """Refuse to predict where a class has no samples."""
     absent = np.flatnonzero(counts == 0)
     if len(absent):
         raise ArgumentError(
@@ -188,10 +155,8 @@ def effective_decay(
     measured : Moments or Geometry
         The network, over all the samples it was trained on and in evaluation mode. With a Geometry, or Moments that
         hold traces only, samples are taken to lie at their class means where directions are compared.
-    weight : (K, d) tensor or array, optional
-        Weight of the last layer; that of the Geometry if left out.
-    bias : (K,) tensor or array, optional
-        Its bias; that of the Geometry if left out.
+    weight, bias : (K, d) and (K,) tensor or array, optional
+        Of the last layer; to be left out beside a Geometry, which has its own.
     weight_decay : float
         :math:`\lambda_w` in PyTorch's convention (with a ½); :func:`optimizer_decays` reads it from an optimiser.
     bias_decay : float, optional
@@ -201,14 +166,10 @@ def effective_decay(
         Whether the last layer has a bias. By default it has one where ``bias`` is given, and a Geometry's, too, whose
         bias of zeros may mean either.
 
-    Returns
-    -------
-    EffectiveDecay
-
     Raises
     ------
     ValueError
-        If an argument breaks its rule, or classifier or features are zero, which tells nothing.
+        If classifier or features are zero, which tells nothing.
 
     Examples
     --------

@@ -28,9 +28,7 @@ class Gathered:
     ----------
     moments : Moments
         Of the features.
-    weight : (K, d) tensor or None
-        Of the classifier.
-    bias : (K,) tensor or None
+    weight, bias : (K, d) and (K,) tensor or None
         Of the classifier.
     class_accuracy : (K,) list of float, or None
         Share of each class's samples whose own logit is the largest, NaN for an absent class; None without a weight.
@@ -61,23 +59,17 @@ def gather(
         (B, d) and (B,), tensors or arrays. Any number of them: none is kept.
     num_classes, dim : int
         K and d.
-    weight : (K, d) tensor or array, optional
-        Of the last layer.
-    bias : (K,) tensor or array, optional
+    weight, bias : (K, d) and (K,) tensor or array, optional
         Of the last layer.
     progress : callable, optional
         Called after each batch with the samples done.
     source : str, optional
         What an error names as the origin of the batches.
 
-    Returns
-    -------
-    Gathered
-
     Raises
     ------
     ValueError
-        If a batch cannot be measured; see :meth:`Moments.update`. Counting from the first sample of all.
+        If a batch cannot be measured, see :meth:`Moments.update`; the message says from which sample on.
 
     Examples
     --------
@@ -98,10 +90,8 @@ def gather(
             samples, classes = as_tensor(features, "features").cpu(), as_tensor(labels, "labels").cpu()
             moments.update(samples, classes)
         except ValueError as error:
-            raise ArgumentError(
-                source,
-                f"must hold samples that can be measured; see the batch from sample {done} on: {error}",
-            ) from None
+            rule = f"must hold samples that can be measured; see the batch from sample {done} on: {error}"
+            raise ArgumentError(source, rule) from None
         if head is not None and len(samples):
             logits = samples.double() @ head.T
             if offset is not None:
@@ -137,11 +127,7 @@ def gather_from_model(
     classifier : str or torch.nn.Module, optional
         As in :class:`FeatureCapture`.
     progress : callable, optional
-        Called after each batch with the samples done.
-
-    Returns
-    -------
-    Gathered
+        As in :func:`gather`.
 
     Raises
     ------

@@ -1,6 +1,8 @@
 """The torchmetrics face of the measures: the same numbers with the life cycle that training loops expect.
 
-Loaded on first use, since torchmetrics brings Matplotlib and SciPy's signal processing along.
+Loaded on first use, since torchmetrics brings Matplotlib and SciPy's signal processing along. Every class takes the
+arguments of :class:`~lopsided.metrics.MomentMetric` (``num_classes``, ``dim``, ``classifier``, ``scatter`` and those of
+``torchmetrics.Metric``), and the ones listed with it.
 """
 
 from __future__ import annotations
@@ -37,13 +39,23 @@ CONVENTIONS: dict[str, Callable[..., float]] = {
 }
 
 
-class NeuralCollapse(MomentMetric):
+class _Predicted(MomentMetric):
+    """A metric that may be told what the theory predicts for the classes, to measure the distance from it."""
+
+    def __init__(
+        self, num_classes: int, dim: int, *args: Any, predicted: Geometry | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(num_classes, dim, *args, **kwargs)
+        if predicted is not None:
+            require_same_classes(num_classes, predicted)
+        self.predicted = predicted
+
+
+class NeuralCollapse(_Predicted):
     """Every measure of neural collapse at once: :func:`measure` with the life cycle of a torchmetrics metric.
 
     Parameters
     ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
     predicted : Geometry, optional
         What the theory predicts for these classes, to measure the distance from it.
 
@@ -60,30 +72,12 @@ class NeuralCollapse(MomentMetric):
     (128, True)
     """
 
-    def __init__(
-        self, num_classes: int, dim: int, *args: Any, predicted: Geometry | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(num_classes, dim, *args, **kwargs)
-        self.predicted = _checked(predicted, num_classes)
-
     def compute(self) -> dict[str, Any]:
         """Return the dictionary of :func:`measure`."""
         return measure(self.gathered(), *self.weight_and_bias(), predicted=self.predicted)
 
     def plot(self, val: dict[str, Any] | Sequence[dict[str, Any]] | None = None, ax: Any = None) -> Any:
-        """Plot the measures that are single numbers.
-
-        Parameters
-        ----------
-        val : dict or sequence of dict, optional
-            Results of ``compute`` or ``forward``, one or a series; computed now if not given.
-        ax : matplotlib Axes, optional
-            Where to draw.
-
-        Returns
-        -------
-        figure, axes
-        """
+        """Plot the measures that are single numbers, of one result or a series; parameters as in torchmetrics."""
         results = self.compute() if val is None else val
         if isinstance(results, dict):
             return self._plot(_numbers(results), ax)
@@ -101,7 +95,7 @@ class _SingleValue(MomentMetric):
         raise NotImplementedError
 
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot one value or a series; parameters as in torchmetrics. Returns figure and axes."""
+        """Plot one value or a series; parameters as in torchmetrics."""
         return self._plot(val, ax)
 
 
@@ -110,8 +104,6 @@ class NC1(_SingleValue):
 
     Parameters
     ----------
-    num_classes, dim, classifier, **kwargs
-        As for :class:`MomentMetric`.
     convention : {"paper", "unweighted", "weighted", "trace_ratio", "rank_aware"}, optional
         :func:`nc1`, :func:`nc1_unweighted`, :func:`nc1_weighted`, :func:`nc1_trace_ratio` or :func:`nc1_rank_aware`;
         the last goes by the rank of the mean logits where there is a classifier, of the class means otherwise.
@@ -155,8 +147,6 @@ class CDNV(_SingleValue):
 
     Parameters
     ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
     corrected : bool, optional
         Whether to correct the bias of few samples a class.
     """
@@ -169,13 +159,11 @@ class CDNV(_SingleValue):
         return cdnv(self.gathered(), corrected=self.corrected)
 
 
-class NC2(_SingleValue):
+class NC2(_Predicted, _SingleValue):
     """Distance of class means or classifier from the simplex or from the predicted geometry.
 
     Parameters
     ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
     of : {"means", "classifier"}, optional
         What is measured.
     predicted : Geometry, optional
@@ -184,18 +172,10 @@ class NC2(_SingleValue):
 
     plot_upper_bound = math.sqrt(2)
 
-    def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        *args: Any,
-        of: str = "means",
-        predicted: Geometry | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, num_classes: int, dim: int, *args: Any, of: str = "means", **kwargs: Any) -> None:
         super().__init__(num_classes, dim, *args, **kwargs)
         check_choice("of", of, ("means", "classifier"))
-        self.of, self.predicted = of, _checked(predicted, num_classes)
+        self.of = of
 
     def _value(self) -> float:
         geometry = self.geometry()
@@ -205,24 +185,16 @@ class NC2(_SingleValue):
         return distance(geometry, self.predicted)
 
 
-class NC3(_SingleValue):
+class NC3(_Predicted, _SingleValue):
     """Distance of the classifier from duality with the class means, or from the predicted relation between the two.
 
     Parameters
     ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
     predicted : Geometry, optional
         Measure against this: :func:`nc3_predicted` instead of :func:`nc3_etf`.
     """
 
     plot_upper_bound = 2.0
-
-    def __init__(
-        self, num_classes: int, dim: int, *args: Any, predicted: Geometry | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(num_classes, dim, *args, **kwargs)
-        self.predicted = _checked(predicted, num_classes)
 
     def _value(self) -> float:
         geometry = self.geometry()
@@ -243,8 +215,6 @@ class MinoritySpread(_SingleValue):
 
     Parameters
     ----------
-    num_classes, dim, classifier, scatter, **kwargs
-        As for :class:`MomentMetric`.
     minority : sequence of int, optional
         The rare classes; those of the smallest count seen if not given.
     """
@@ -259,12 +229,6 @@ class MinoritySpread(_SingleValue):
 
     def _value(self) -> float:
         return minority_spread(self.geometry(), self.minority)
-
-
-def _checked(predicted: Geometry | None, num_classes: int) -> Geometry | None:
-    if predicted is not None:
-        require_same_classes(num_classes, predicted)
-    return predicted
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Tensor]:

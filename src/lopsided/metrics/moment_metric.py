@@ -44,11 +44,6 @@ class MomentMetric(Metric):
         metrics of the same choice.
     **kwargs
         Of ``torchmetrics.Metric``. ``compute_with_cache`` is off unless set: the classifier may have changed since.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
     """
 
     is_differentiable = False
@@ -117,20 +112,7 @@ class MomentMetric(Metric):
             super().__setattr__(name, value)
 
     def update(self, features: TensorLike, labels: TensorLike) -> None:
-        """Add a batch of samples; a batch that is refused changes nothing.
-
-        Parameters
-        ----------
-        features : (B, d) tensor or array
-            What enters the last layer, one row a sample, of any real dtype and device. B may be 0.
-        labels : (B,) tensor or array
-            Class of each sample: integers in 0 … K − 1.
-
-        Raises
-        ------
-        ValueError
-            If a shape, dtype or label breaks its rule, or a feature is not finite; the message names the sample.
-        """
+        """Add a batch: features (B, d), what enters the last layer, and labels (B,); see :meth:`Moments.update`."""
         if self.moments.is_inference() and not torch.is_inference_mode_enabled():
             self.moments = self.moments.clone()  # a reset in a validation loop leaves what cannot be updated outside it
         Moments.from_state(_unpack(self.moments, self._shape)).update(features, labels)
@@ -164,17 +146,9 @@ class MomentMetric(Metric):
             return super().forward(*args, **kwargs)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Add all that another such metric has seen; that one is left as it is.
+        """Add all that another metric of the same classes and width has seen; that one is left as it is.
 
-        Parameters
-        ----------
-        incoming_state : MomentMetric or dict
-            A metric of the same classes and width, or its ``metric_state``, on any device.
-
-        Raises
-        ------
-        ValueError
-            If it is neither, or of other classes or another width.
+        Its ``metric_state``, on any device, will do as well.
         """
         if isinstance(incoming_state, MomentMetric):
             if incoming_state._shape != self._shape:

@@ -120,14 +120,7 @@ def update_moments(state: MomentState, features: Tensor, labels: Tensor) -> None
 def merge_moments(first: MomentState, second: MomentState) -> MomentState:
     """Return the state of both sets of samples together (Chan, Golub & LeVeque, 1983), changing neither argument.
 
-    Parameters
-    ----------
-    first, second : MomentState
-        Of equal shapes, on one device; either may be empty.
-
-    Returns
-    -------
-    MomentState
+    Both are of equal shapes and on one device; either may be empty.
     """
     with torch.inference_mode(False):
         counts = first.counts + second.counts
@@ -162,11 +155,6 @@ class Moments:
     device : torch.device or str, optional
         Where the sums live (it must know float64, which Apple's MPS does not); features from elsewhere are copied
         there, one batch at a time. PyTorch's default device if not given.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
 
     Examples
     --------
@@ -272,16 +260,8 @@ class Moments:
     def merge(self, other: Moments) -> None:
         """Add all the samples that ``other`` has seen; ``other`` is left as it is.
 
-        Parameters
-        ----------
-        other : Moments
-            Of as many classes and the same width, on any device; it may be empty.
-
-        Raises
-        ------
-        ValueError
-            If it is something else, the numbers of classes or the widths differ, or one keeps the scatter and the other
-            does not.
+        It must be of as many classes and the same width, and keep the scatter where these moments do; it may be on any
+        device, and empty.
         """
         if not isinstance(other, Moments):
             raise ArgumentError(

@@ -4,6 +4,9 @@ With imbalanced classes the optimum is no simplex and its classifier is not dual
 simplex says little about how far a network has come. These functions are 0 at the predicted optimum, wherever its
 centre is and whatever its rotation and scale, and for equal counts they are the functions named ``_etf``. Only shape is
 compared; :func:`lopsided.compare` compares sizes too.
+
+The prediction must be of the same classes, such as ``lopsided.UFM(...).solve().geometry``: a ``ValueError`` says that
+the numbers of classes differ, or that a classifier is needed and missing.
 """
 
 from __future__ import annotations
@@ -15,30 +18,12 @@ from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Geometry
 from lopsided.metrics.alignment import centred, distance_of_shapes
 
-Array = NDArray[np.float64]
-
 
 def nc2_predicted(geometry: Geometry, predicted: Geometry) -> float:
     r"""Distance of the class means from those predicted, :math:`\|G/\|G\|_F-G^*/\|G^*\|_F\|_F`.
 
-    G and :math:`G^*` are the Gram matrices of the class means, each about its own mean.
-
-    Parameters
-    ----------
-    geometry : Geometry
-        Measured.
-    predicted : Geometry
-        Of the same classes, such as ``lopsided.UFM(...).solve().geometry``.
-
-    Returns
-    -------
-    float
-        Between 0 and √2, over the classes present in both; NaN when the means of either all coincide.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of classes differ.
+    G and :math:`G^*` are the Gram matrices of the class means, each about its own mean, over the classes present in
+    both. Between 0 and √2; NaN when the means of either all coincide.
 
     Examples
     --------
@@ -50,26 +35,14 @@ def nc2_predicted(geometry: Geometry, predicted: Geometry) -> float:
     (0.0, 0.071)
     """
     both = _in_both(geometry, predicted)
-    return distance_of_shapes(*(_gram(centred(g.class_means[both])) for g in (geometry, predicted)))
+    measured, expected = (centred(each.class_means[both]) for each in (geometry, predicted))
+    return distance_of_shapes(measured @ measured.T, expected @ expected.T)
 
 
 def nc2_predicted_classifier(geometry: Geometry, predicted: Geometry) -> float:
     r"""Distance of the classifier from that predicted: :func:`nc2_predicted` of :math:`WW^\top`, which is not centred.
 
-    Parameters
-    ----------
-    geometry, predicted : Geometry
-        Both with a classifier.
-
-    Returns
-    -------
-    float
-        Between 0 and √2; NaN when either classifier is zero.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of classes differ, or a geometry has no classifier.
+    Between 0 and √2; NaN when either classifier is zero.
     """
     _in_both(geometry, predicted)
     return distance_of_shapes(geometry.gram_classifier, predicted.gram_classifier)
@@ -82,25 +55,11 @@ def nc3_predicted(geometry: Geometry, predicted: Geometry) -> float:
 
     M and :math:`M^*` the class means about their own mean, measured and predicted. At the optimum for imbalanced
     classes W is not proportional to M, but to a known combination of its rows. For equal counts T is the centring
-    matrix and this is :func:`nc3_etf`.
+    matrix and this is :func:`nc3_etf`. Between 0 and 2; NaN when W or T M is zero, or a class of the prediction has no
+    sample.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Measured, with a classifier.
-    predicted : Geometry
-        Of the same classes, with the rank that the theory gives it. Its classifier must lie in the span of its centred
-        means for a network at the optimum to have distance 0; that of features behind a ReLU need not.
-
-    Returns
-    -------
-    float
-        Between 0 and 2; NaN when W or T M is zero, or a class of the prediction has no sample.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of classes differ, or a geometry has no classifier.
+    The predicted classifier must lie in the span of the predicted centred means for a network at the optimum to have
+    distance 0; that of features behind a ReLU need not.
 
     Examples
     --------
@@ -132,7 +91,3 @@ def _in_both(geometry: Geometry, predicted: Geometry) -> NDArray[np.bool_]:
     require_same_classes(geometry.num_classes, predicted)
     both: NDArray[np.bool_] = (geometry.counts > 0) & (predicted.counts > 0)
     return both
-
-
-def _gram(vectors: Array) -> Array:
-    return vectors @ vectors.T

@@ -21,23 +21,15 @@ LARGEST_BIAS = 0.5
 
 
 class Directions(NamedTuple):
-    """The directions in which a between-class scatter tells classes apart, strongest first.
+    """The directions in which a between-class scatter tells classes apart, strongest first."""
 
-    Attributes
-    ----------
-    left : (K, r)
-        Left singular vectors of the weighted, centred class means.
-    eigenvalues : (r,)
-        Of Σ_B, positive.
-    basis : (r, d)
-        Its eigenvectors, as rows.
-    spread : (r,)
-        Variance within classes along each.
-    """
-
+    #: (K, r) left singular vectors of the weighted, centred class means.
     left: Array
+    #: (r,) of Σ_B, positive.
     eigenvalues: Array
+    #: (r, d) its eigenvectors, as rows.
     basis: Array
+    #: (r,) variance within classes along each.
     spread: Array
 
 
@@ -47,10 +39,6 @@ class PresentClasses:
     Every measure of spread takes it in place of the moments that it was made of. To take several measures of the same
     moments, make it once: what they have in common (decompositions, distances) is then computed once. Moments that are
     updated need a new one.
-
-    Parameters
-    ----------
-    moments : Moments
     """
 
     def __init__(self, moments: Moments) -> None:

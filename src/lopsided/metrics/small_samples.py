@@ -19,14 +19,9 @@ Array = NDArray[np.float64]
 
 
 class PooledCovariance(NamedTuple):
-    """Covariance of samples about their class mean, estimated without bias.
+    """Covariance (d, d) of samples about their class mean, estimated without bias: the scatter over N − K.
 
-    Attributes
-    ----------
-    covariance : (d, d)
-        Scatter over N − K.
-    square : (d, d)
-        Its square: unbiased for normal samples, and at least as large as dimension d and trace imply.
+    Its square is unbiased for normal samples, and at least as large as dimension d and trace imply.
     """
 
     covariance: Array
@@ -66,23 +61,9 @@ def pseudo_inverse_bias(
     M has rank r, or is cut to its r leading singular vectors :math:`U^\top M=\Lambda^{1/2}Q`. The noise E on it has
     rows and columns that correlate as in :math:`\mathbb E\,E_{ai}E_{bj}=R_{ab}\Sigma_{ij}`.
 
-    Parameters
-    ----------
-    eigenvalues : (r,) array
-        :math:`\Lambda`: leading eigenvalues of :math:`M^\top M`, positive.
-    basis : (r, d) array
-        Q: their eigenvectors, as rows.
-    noise : (r, r) array
-        :math:`U^\top R\,U`.
-    excess : float
-        :math:`\operatorname{tr}R-\operatorname{tr}U^\top R\,U`: noise on combinations of rows that M has no part in.
-    covariance, square : (d, d) array
-        Σ and Σ².
-
-    Returns
-    -------
-    float
-        Expectation of the second-order term, over the value at M.
+    Given are the eigenvalues :math:`\Lambda` (r,), positive, with the basis Q (r, d); the noise :math:`U^\top R\,U`
+    (r, r), and the excess :math:`\operatorname{tr}R-\operatorname{tr}U^\top R\,U`, noise on combinations of rows that
+    M has no part in; and Σ and Σ² (d, d). Returned is the expectation of the second-order term, over the value at M.
     """
     inverse, root = 1 / eigenvalues, np.sqrt(eigenvalues)
     scale, lopsided = np.outer(inverse, inverse), np.outer(inverse**2, inverse)

@@ -10,11 +10,13 @@ larger by ten orders of magnitude than two means that coincide. :func:`nc1_rank_
 have merged, and :func:`nc1_trace_ratio` needs no inverse.
 
 With few samples a class every number here is biased: they look more collapsed than they are. ``corrected=True``
-estimates what infinitely many samples in the same proportions would give (see :mod:`lopsided.metrics.small_samples`);
+estimates what infinitely many samples in the same proportions would give (see :mod:`lopsided.metrics.small_samples`):
+traces and variances exactly, what is divided by them to second order in the noise of the class means.
 :func:`~lopsided.metrics.bootstrap_interval` puts an interval around it.
 
 Every function takes moments, or the :class:`~lopsided.metrics.present.PresentClasses` made of them, which keep what
-several measures have in common.
+several measures have in common. NC1 in every convention is 0 for fully collapsed classes, and NaN when all class means
+coincide, when fewer than two classes are present, or when the correction changes the value by more than half of it.
 """
 
 from __future__ import annotations
@@ -41,18 +43,6 @@ def nc1(moments: Measured, *, corrected: bool = False) -> float:
 
     .. math:: \Sigma_B=\frac1K\sum_k(\bar h_k-h_G)(\bar h_k-h_G)^\top,\qquad h_G\text{ the mean of all samples}
 
-    Parameters
-    ----------
-    moments : Moments
-    corrected : bool, optional
-        Whether to correct the bias of few samples a class, to second order in the noise of the class means. NaN where
-        that changes the value by more than half of it: with so few samples it is not to be told from them.
-
-    Returns
-    -------
-    float
-        0 for fully collapsed classes; NaN when all class means coincide or fewer than two classes are present.
-
     Examples
     --------
     >>> import torch
@@ -68,38 +58,14 @@ def nc1(moments: Measured, *, corrected: bool = False) -> float:
 
 
 def nc1_unweighted(moments: Measured, *, corrected: bool = False) -> float:
-    r"""NC1 with every class counted once: :math:`\Sigma_B` averaged over classes, about the mean of the class means.
-
-    Parameters
-    ----------
-    moments : Moments
-    corrected : bool, optional
-        As in :func:`nc1`.
-
-    Returns
-    -------
-    float
-        :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
-    """
+    r"""NC1 with each class counted once: :math:`\Sigma_B` the mean over classes, about the mean of the class means."""
     return PresentClasses.of(moments).inverse_quotient(
         weighted_scatter=False, weighted_centre=False, corrected=corrected
     )
 
 
 def nc1_weighted(moments: Measured, *, corrected: bool = False) -> float:
-    r"""NC1 with every class counted by its samples: :math:`\Sigma_B` weighted by n_k/N, about the mean of all samples.
-
-    Parameters
-    ----------
-    moments : Moments
-    corrected : bool, optional
-        As in :func:`nc1`.
-
-    Returns
-    -------
-    float
-        :math:`\operatorname{tr}(\Sigma_W\Sigma_B^+)/K`; NaN as in :func:`nc1`.
-    """
+    r"""NC1 with each sample counted once: :math:`\Sigma_B` weights classes by n_k/N, about the mean of all samples."""
     return PresentClasses.of(moments).inverse_quotient(weighted_scatter=True, weighted_centre=True, corrected=corrected)
 
 
@@ -111,22 +77,9 @@ def nc1_rank_aware(moments: Measured, rank: int | None = None, *, corrected: boo
 
     Parameters
     ----------
-    moments : Moments
     rank : int, optional
-        How many directions tell the classes apart, such as the rank of a predicted :class:`~lopsided.Geometry`. If not
-        given, the rank of ``moments.geometry()``, detected from the class means.
-    corrected : bool, optional
-        As in :func:`nc1`.
-
-    Returns
-    -------
-    float
-        NaN where the rank is zero, and as in :func:`nc1`.
-
-    Raises
-    ------
-    ValueError
-        If ``rank`` is negative.
+        How many directions tell the classes apart, such as the rank of a predicted :class:`~lopsided.Geometry`; the
+        value is NaN where it is 0. If not given, the rank of ``moments.geometry()``, detected from the class means.
     """
     if rank is not None and rank < 0:
         raise ArgumentError("rank", "must be at least 0, a number of directions", rank)
@@ -138,17 +91,8 @@ def nc1_rank_aware(moments: Measured, rank: int | None = None, *, corrected: boo
 def nc1_trace_ratio(moments: Measured, *, corrected: bool = False) -> float:
     r"""Quotient of traces :math:`\operatorname{tr}\Sigma_W/\operatorname{tr}\Sigma_B`, the paper's :math:`\Sigma_B`.
 
-    Parameters
-    ----------
-    moments : Moments
-    corrected : bool, optional
-        Whether to correct the bias of few samples a class, in either trace exactly.
-
-    Returns
-    -------
-    float
-        Continuous through a merge; NaN when all class means coincide or fewer than two classes are present. Corrected,
-        infinite where the class means are no further apart than noise would put them.
+    Continuous through a merge; NaN when all class means coincide or fewer than two classes are present. Corrected,
+    infinite where the class means are no further apart than noise would put them.
     """
     present = PresentClasses.of(moments)
     variances = present.unbiased if corrected else present.variances
@@ -158,18 +102,8 @@ def nc1_trace_ratio(moments: Measured, *, corrected: bool = False) -> float:
 def nc1_trace_ratio_per_class(moments: Measured, *, corrected: bool = False) -> Array:
     r"""Quotient :math:`\operatorname{tr}\Sigma_k/\operatorname{tr}\Sigma_B` in each class, Σ_B the paper's.
 
-    The mean over samples of what classes of two samples or more have is :func:`nc1_trace_ratio`.
-
-    Parameters
-    ----------
-    moments : Moments
-    corrected : bool, optional
-        As in :func:`nc1_trace_ratio`.
-
-    Returns
-    -------
-    (K,) array
-        NaN for an absent class and a class of one sample, which has no variance, and as in :func:`nc1_trace_ratio`.
+    The mean over samples of what classes of two samples or more have is :func:`nc1_trace_ratio`. Returned is a (K,)
+    array: NaN for an absent class and a class of one sample, which has no variance, and as in :func:`nc1_trace_ratio`.
 
     Examples
     --------
@@ -196,12 +130,10 @@ def cdnv(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: 
 
     Parameters
     ----------
-    moments : Moments
     merged : sequence of sequences of int, optional
         Groups of classes taken as merged, such as ``Geometry.merged``: pairs inside a group are left out.
     corrected : bool, optional
-        Whether to correct the bias of few samples a class: exactly in variances, and to second order in what the noise
-        of the means does to their distances. Needs the scatter.
+        As in the other measures; needs the scatter.
 
     Returns
     -------
@@ -216,13 +148,7 @@ def cdnv(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: 
 
 
 def cdnv_per_class(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
-    """(K,) CDNV of each class, averaged over the classes it is paired with; parameters as for :func:`cdnv`.
-
-    Returns
-    -------
-    (K,) array
-        NaN where a class has no pair.
-    """
+    """(K,) CDNV of each class, averaged over the classes it is paired with, NaN without any; see :func:`cdnv`."""
     pairs = cdnv_pairs(moments, merged, corrected=corrected)
     defined = ~np.isnan(pairs)
     number = defined.sum(axis=1)
@@ -234,10 +160,7 @@ def cdnv_per_class(moments: Measured, merged: Sequence[Sequence[int]] = (), *, c
 def cdnv_pairs(moments: Measured, merged: Sequence[Sequence[int]] = (), *, corrected: bool = False) -> Array:
     """(K, K) the :math:`V_{kl}` of :func:`cdnv`, symmetric; parameters as there.
 
-    Returns
-    -------
-    (K, K) array
-        NaN on the diagonal, for pairs inside a merged group, and for classes of fewer than two samples.
+    NaN on the diagonal, for pairs inside a merged group, and for classes of fewer than two samples.
     """
     present = PresentClasses.of(moments)
     several, num_classes = present.several, present.moments.num_classes

@@ -12,26 +12,11 @@ from lopsided.core.arguments import ArgumentError
 def classifier_candidates(
     model: nn.Module, num_classes: int | None = None, classifier: str | nn.Module | None = None
 ) -> dict[str, nn.Module]:
-    """Modules that may be a model's classifier, by name.
+    """Modules that may be a model's classifier, by name; the error where there is none names what there is.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Bare or inside DistributedDataParallel, DataParallel on one device, or ``torch.compile``.
-    num_classes : int, optional
-        Number of classes K; without it, linear layers of any size.
-    classifier : str or torch.nn.Module, optional
-        The one that is meant, or its name.
-
-    Returns
-    -------
-    dict
-        One module where ``classifier`` is given, else every ``nn.Linear`` with K outputs, in order of registration.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the message names what there is.
+    One module where ``classifier`` (or its name) is given; else every ``nn.Linear`` with ``num_classes`` outputs, any
+    number where that is None, in order of registration. The model may be inside DistributedDataParallel, DataParallel
+    on one device, or ``torch.compile``.
 
     Examples
     --------
@@ -48,18 +33,17 @@ def classifier_candidates(
                 remedy="use DistributedDataParallel",
             )
     modules = dict(unwrapped_modules(model))
-    outputs = "linear layer" if num_classes is None else f"linear layer with {num_classes} outputs"
+    linear = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
     if classifier is None:
         found: dict[str, nn.Module] = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, nn.Linear) and num_classes in (None, module.out_features)
+            name: module for name, module in linear.items() if num_classes in (None, module.out_features)
         }
         if not found:
-            layers = [f"{name!r} ({m.out_features})" for name, m in modules.items() if isinstance(m, nn.Linear)]
-            remedy = "name one" if num_classes is None else "name one, or mend num_classes"
+            outputs = "" if num_classes is None else f" with {num_classes} outputs"
+            remedy = "name one" if num_classes is None else "name one, or correct num_classes"
+            layers = [f"{name!r} ({module.out_features})" for name, module in linear.items()]
             last = f"the model has none; its last linear layers are {', '.join(layers[-4:]) or 'none at all'}"
-            raise ArgumentError("classifier", f"must be a {outputs}", remedy=f"{last}; {remedy}")
+            raise ArgumentError("classifier", f"must be a linear layer{outputs}", remedy=f"{last}; {remedy}")
         return found
     for name, module in modules.items():
         if module is classifier or name == classifier:
@@ -72,14 +56,9 @@ def classifier_candidates(
                     "classifier", f"must have a weight of shape ({rows}, d)", remedy=f"{name!r} has {shape}"
                 )
             return {name: module}
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     given = repr(classifier) if isinstance(classifier, str) else type(classifier).__name__
-    raise ArgumentError(
-        "classifier",
-        "must be a module of the model or its name",
-        got=given,
-        remedy=f"its last linear layers are {', '.join(map(repr, linear[-4:])) or 'none at all'}",
-    )
+    remedy = f"its last linear layers are {', '.join(map(repr, [*linear][-4:])) or 'none at all'}"
+    raise ArgumentError("classifier", "must be a module of the model or its name", got=given, remedy=remedy)
 
 
 def unwrapped_modules(

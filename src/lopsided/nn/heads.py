@@ -30,11 +30,6 @@ class FixedHead(nn.Linear):
         Whether there is a bias, which is trained and starts from zero. With a free one the decisions follow the
         counts again; see docs/preventing.md.
 
-    Raises
-    ------
-    ValueError
-        If ``weight`` is not a finite matrix.
-
     Examples
     --------
     >>> head = FixedHead([[1.0, 0.0], [-1.0, 0.0]])
@@ -81,15 +76,6 @@ def simplex_etf_head(num_classes: int, dim: int, *, scale: float = 1.0, seed: in
     bias : bool, default False
         Whether there is a bias, which is trained.
 
-    Returns
-    -------
-    FixedHead
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> head = simplex_etf_head(10, 32, scale=2.0)
@@ -117,10 +103,6 @@ def predicted_head(problem: UFM | Solution, dim: int, *, seed: int = 0, bias: bo
         Decides the orientation.
     bias : bool, optional
         Whether there is a bias, which is trained and starts from zero; as in the problem by default.
-
-    Returns
-    -------
-    FixedHead
 
     Raises
     ------

@@ -36,7 +36,7 @@ class DataTerm(nn.Module):
     Parameters
     ----------
     loss : CrossEntropy, SquaredError or FocalLoss
-        The loss.
+        Its weights, margins or scales, where it has any, must be one a class.
     counts : str or (K,) array_like
         Training samples in each class, as :func:`lopsided.parse_counts` reads them.
     shown : str or (K,) array_like, optional
@@ -49,11 +49,6 @@ class DataTerm(nn.Module):
         The same loss in the theory: ``lp.UFM(counts, ..., loss=module.loss)`` predicts what training by it ends in.
     num_classes : int
         K.
-
-    Raises
-    ------
-    ValueError
-        If the counts cannot be read, or the loss has weights, margins or scales that are not one a class.
 
     Examples
     --------
@@ -111,19 +106,7 @@ class DataTerm(nn.Module):
         return f"num_classes={self.num_classes}"
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the data term's estimate.
-
-        Parameters
-        ----------
-        logits : (B, K) tensor
-            Of any floating dtype.
-        labels : (B,) tensor of int
-            Classes, 0 to K − 1.
-
-        Returns
-        -------
-        scalar tensor
-            float64 for logits in float64, float32 otherwise.
+        """Return the data term's estimate, a scalar, from logits (B, K) of any floating dtype and labels (B,).
 
         Raises
         ------

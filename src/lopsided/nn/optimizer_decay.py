@@ -108,7 +108,7 @@ def optimizer_decays(
     Raises
     ------
     ValueError
-        If no group holds the weight of the head, or an argument breaks its rule.
+        If no group holds the weight of the head.
 
     Examples
     --------

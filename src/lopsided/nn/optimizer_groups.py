@@ -55,7 +55,7 @@ def decay_groups(
     ------
     ValueError
         If the classifier is not found or not the only candidate, its weight or bias is shared with another layer or
-        computed from other parameters, a decay is asked for what cannot have one, or an argument breaks its rule.
+        computed from other parameters, or a decay is asked for what cannot have one.
 
     Examples
     --------

@@ -34,11 +34,6 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
     scalar tensor
         To be added to the loss of the batch, a mean over its samples.
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> feature_penalty(torch.ones(4, 3), 0.01, num_samples=100)           # .005 · 100 · 3
@@ -49,13 +44,7 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
 
 
 def squared_feature_norm(features: Tensor, num_samples: int) -> Tensor:
-    r"""Estimate :math:`\|H\|_F^2` over all N samples from a batch of B: N/B times the batch's own.
-
-    Raises
-    ------
-    ValueError
-        If features are not (B, d), or there is no sample.
-    """
+    r"""Estimate :math:`\|H\|_F^2` over all N samples from a batch of B: N/B times the batch's own."""
     if features.ndim != 2 or len(features) == 0:
         raise ArgumentError("features", "must have shape (B, d), one row a sample", got=str(tuple(features.shape)))
     if num_samples < 1:
@@ -68,25 +57,7 @@ def classifier_penalty(weight: Tensor, bias: Tensor | None, lambda_w: float, lam
     r"""Return :math:`\frac{\lambda_w}2\|W\|_F^2+\frac{\lambda_b}2\|b\|^2`, where the optimiser's decay is no penalty.
 
     AdamW's is none: give the classifier ``weight_decay=0`` there, as ``decay_groups(model, lambda_w=0)`` does, and add
-    this to the loss. Beside a decay in the optimiser it would count twice.
-
-    Parameters
-    ----------
-    weight : (K, d) tensor
-        W.
-    bias : (K,) tensor or None
-        b, if there is one.
-    lambda_w, lambda_b : float
-        At least 0.
-
-    Returns
-    -------
-    scalar tensor
-
-    Raises
-    ------
-    ValueError
-        If a decay breaks its rule.
+    this to the loss. Beside a decay in the optimiser it would count twice. W is (K, d), b (K,) or None.
 
     Examples
     --------

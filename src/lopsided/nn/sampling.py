@@ -64,7 +64,7 @@ class ClassSampler(DistributedSampler[int]):
     Raises
     ------
     ValueError
-        If an argument breaks its rule, the labels contradict ``counts``, or a class has no samples.
+        If the labels contradict ``counts``, or a class has no samples.
 
     Examples
     --------
@@ -105,17 +105,9 @@ class ClassSampler(DistributedSampler[int]):
         super().__init__(total, *self._place(), shuffle=shuffle, seed=seed, drop_last=drop_last)  # type: ignore[arg-type]
 
     def order(self, epoch: int | None = None) -> Tensor:
-        """Return the samples of a whole epoch, all processes together, in order and before anything is padded.
+        """Return the numbers (Σ counts,) of the samples of an epoch, by default the present one, in order.
 
-        Parameters
-        ----------
-        epoch : int, optional
-            By default the present one.
-
-        Returns
-        -------
-        (Σ counts,) int64 tensor
-            Numbers of samples.
+        They are those of all processes together, before anything is padded.
 
         Examples
         --------
