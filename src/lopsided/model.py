@@ -34,11 +34,6 @@ def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, dev
         that of :func:`lopsided.solver.stationary_point`: ``status`` is ``"stationary"`` unless the gap proves it the
         optimum, and a cluster of ReLU features counts as collapsed, too, where its means are zero.
 
-    Raises
-    ------
-    ValueError
-        If ``tol``, ``max_iterations`` or ``device`` breaks its rule.
-
     Examples
     --------
     >>> import lopsided as lp
@@ -88,11 +83,6 @@ class UFM(Problem):
     features : {"any", "relu"}, default "any"
         Whether features may have any sign, or end in a ReLU: H ≥ 0. Except in closed form (no bias, cross-entropy),
         ``solve`` then finds a stationary point, with a bound on its distance from the optimum.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule; the message names the argument, the rule and the value.
 
     Examples
     --------

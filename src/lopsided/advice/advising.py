@@ -59,13 +59,7 @@ class Advice:
     notes: tuple[str, ...] = field(repr=False)
 
     def remedy(self, name: str, convention: str | None = None) -> Remedy:
-        """The remedy of a name, of the first convention unless one is named.
-
-        Raises
-        ------
-        ValueError
-            If there is no such remedy.
-        """
+        """The remedy of a name, of the first convention unless one is named."""
         for one in self.remedies:
             if one.name == name and convention in (None, one.convention):
                 return one

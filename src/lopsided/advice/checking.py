@@ -62,11 +62,6 @@ def check(
     Outlook
         ``states`` says of each class ``"kept"``, ``"fading"`` or ``"lost"``; ``assumptions`` what that rests on.
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Notes
     -----
     At a stationary point of the loss with decayed W, :math:`\lambda_w\|W\|_F^2=-\langle W,\nabla_W\rangle`, and with
@@ -141,13 +136,7 @@ def problem_of(
     feature_decay: float | None,
     **settings: Any,
 ) -> UFM:
-    """The problem of decays called as people who train call them.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule; the message calls λ_w ``weight_decay`` and λ_h ``feature_decay``.
-    """
+    """The problem of decays by the names of those who train, in errors too: ``weight_decay``, ``feature_decay``."""
     try:
         return UFM(counts.counts, lambda_z, lambda_w=weight_decay, lambda_h=feature_decay, **settings)
     except ArgumentError as error:

@@ -83,7 +83,7 @@ def oversampling(feature_penalty_per: str, request: Request, target: float) -> P
         shown = np.array(answer.settings["counts"], dtype=np.float64)
         after = answer.problem
     else:
-        terms = request.terms
+        terms = request.problem.terms
         slopes = request.required(target, request.scales * terms.weights * np.sqrt(request.counts))
         factors = least_raise(np.ones(len(slopes)), slopes, request.mass * request.counts)
         if factors is None:
@@ -150,7 +150,7 @@ def data_notes(request: Request) -> tuple[str, ...]:
 
 def _rates(request: Request, target: float) -> Array:
     """(K,) a: a class to be kept needs a M² samples, M the normaliser; 0 for the rest."""
-    needed: Array = request.required(target, request.scales * request.terms.weights) ** 2
+    needed: Array = request.required(target, request.scales * request.problem.terms.weights) ** 2
     return needed
 
 
@@ -204,8 +204,8 @@ def _roots(slope: float, rest: float) -> tuple[float, float] | None:
 
 
 def _groups(request: Request, target: float) -> list[list[int]] | None:
-    needed = (target * (1 + SLACK_ALONE) * request.problem.lambda_z * request.terms.normaliser / request.scales[0]) ** 2
-    counts = request.counts
+    problem, counts = request.problem, request.counts
+    needed = (target * (1 + SLACK_ALONE) * problem.lambda_z * problem.terms.normaliser / request.scales[0]) ** 2
     keep = request.keep[np.argsort(counts[request.keep], kind="stable")]
     short = [int(k) for k in keep if counts[k] < needed]
     groups: list[list[int]] = [[k] for k in range(len(counts)) if k not in set(short)]

@@ -19,14 +19,7 @@ def train_options(
 ) -> dict[str, str | float]:
     """The settings of a run that ask for a remedy: options of ``lopsided train``, keys of its files.
 
-    Parameters
-    ----------
-    name, convention : str
-        As in :class:`lopsided.advice.Remedy`.
-    margin : float, default √2
-        That was asked for.
-    keep : sequence of int, optional
-        Classes to be kept, all by default.
+    ``keep`` are the classes to be kept, all by default.
 
     Examples
     --------
@@ -42,28 +35,11 @@ def train_options(
 
 
 def python_line(name: str, settings: dict[str, Any], classes: Sequence[int], loss: Loss, lambda_b: float = 0.0) -> str:
-    """The call that puts a remedy in place, in the names of :mod:`lopsided.nn`.
+    """The call that puts a remedy in place, in the names of :mod:`lopsided.nn`; empty where no code does it.
 
     ``counts`` and ``labels`` stand for those of the training set, ``model`` and ``lambda_w`` for the network and its
-    present weight decay. Where the numbers are many, ``remedy`` stands for the remedy that holds them.
-
-    Parameters
-    ----------
-    name : str
-        The remedy's.
-    settings : dict
-        Its settings.
-    classes : sequence of K int
-        What each class becomes.
-    loss : Loss
-        The loss with the remedy.
-    lambda_b : float, default 0
-        Decay of the bias, which a remedy leaves as it is.
-
-    Returns
-    -------
-    str
-        Empty where no line of code does it: more samples have to be found.
+    present weight decay. Where the numbers are many, ``remedy`` stands for the remedy that holds them. ``loss`` is the
+    loss with the remedy, ``classes`` what each class becomes, ``lambda_b`` the decay of the bias, which stays as it is.
 
     Examples
     --------

@@ -26,10 +26,10 @@ def class_weights(reduction: str, request: Request, target: float) -> Proposal |
     :math:`\text{margin}\cdot\lambda\sum_k\sqrt{n_k}<1`, the sum over the classes to be kept. Its limit for all classes
     is :math:`w\propto n^{-1/2}`, where all thresholds are equal.
     """
-    counts, weights = request.counts, request.terms.weights
+    counts, weights = request.counts, request.problem.terms.weights
     if reduction == "samples":
         total = float(request.problem.num_samples)
-        base = weights * total / request.terms.normaliser
+        base = weights * total / request.problem.terms.normaliser
         needed = request.required(target, request.scales * np.sqrt(counts) / total)
         values = np.maximum(base, needed)
     else:
@@ -60,7 +60,7 @@ def scales(scale_by: str, request: Request, target: float) -> Proposal | Obstacl
         return Obstacle(f"{loss.name} has no scales")
     if loss.scales is not None and loss.scale_by != scale_by:
         return Obstacle(f"the loss has scales already, by the {loss.scale_by}")
-    terms = request.terms
+    terms = request.problem.terms
     strengths = (1 - terms.smoothing) * terms.weights * np.sqrt(request.counts) / terms.normaliser
     base = terms.row_scales * terms.column_scales
     values = np.maximum(base, request.required(target, strengths))

@@ -105,12 +105,6 @@ def assumptions_of(problem: Problem, found: Thresholds, exact: NDArray[np.bool_]
 
 
 def checked_margin(margin: object) -> float:
-    """A margin, if it is one.
-
-    Raises
-    ------
-    ArgumentError
-        If it is not a finite number of at least 1.
-    """
+    """A margin, if it is one."""
     check_number("margin", margin, least=1, note=", threshold over `lambda_z`")
     return float(margin)  # type: ignore[arg-type]

@@ -126,15 +126,9 @@ class Remedy:
 
 
 def cost_of(before: Outlook, after: Outlook, classes: NDArray[np.int64], others: NDArray[np.int64]) -> Cost:
-    """Compare two outlooks for some classes.
+    """Compare two outlooks for the ``others``, the classes of ``before`` that the remedy is not for.
 
-    Parameters
-    ----------
-    before, after : Outlook
-    classes : (K,) array of int
-        What each class of ``before`` is in ``after``.
-    others : array of int
-        The classes that the remedy is not for.
+    ``classes`` (K,) says what each class of ``before`` is in ``after``.
     """
     moved = classes[others]
     wrong_before, wrong_after = set(before.misclassified), set(after.misclassified)

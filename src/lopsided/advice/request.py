@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopsided.core.losses import ClassTerms
 from lopsided.core.outlook import Outlook
 from lopsided.core.problem import Problem
 
@@ -26,19 +25,7 @@ SLACK_ALONE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Classes to be kept with a margin.
-
-    Attributes
-    ----------
-    problem : Problem
-        As it is.
-    before : Outlook
-        Of that problem.
-    keep : (S,) array of int
-        The classes to be kept.
-    margin : float
-        Threshold over λ_z that each is to have.
-    """
+    """The classes ``keep`` (S,) of a problem, to be kept with a margin; ``before`` is the problem's outlook."""
 
     problem: Problem
     before: Outlook
@@ -56,11 +43,6 @@ class Request:
         return np.setdiff1d(np.arange(self.problem.num_classes), self.short)
 
     @cached_property
-    def terms(self) -> ClassTerms:
-        """What the loss does to each class."""
-        return self.problem.loss.terms(self.problem.counts)
-
-    @cached_property
     def counts(self) -> Array:
         """(K,) counts, in float64."""
         return self.problem.counts.astype(np.float64)
@@ -68,17 +50,12 @@ class Request:
     @cached_property
     def scales(self) -> Array:
         """(K,) (1 − ε) δ: a class's threshold is this times w √n, over the normaliser."""
-        return (1 - self.terms.smoothing) * self.terms.row_scales * self.terms.column_scales
+        return (1 - self.problem.terms.smoothing) * self.problem.terms.row_scales * self.problem.terms.column_scales
 
     @cached_property
     def mass(self) -> Array:
         """(K,) what one sample of a class adds to the normaliser."""
-        return self.terms.weights if self.averages else np.ones(len(self.counts))
-
-    @property
-    def averages(self) -> bool:
-        """Whether the loss divides by the sum of the weights, as PyTorch does."""
-        return bool(self.problem.loss.reduction == "mean")
+        return self.problem.terms.weights if self.problem.loss.reduction == "mean" else np.ones(len(self.counts))
 
     @cached_property
     def slack(self) -> Array:
@@ -120,15 +97,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Lever:
-    """One way to keep classes.
-
-    Attributes
-    ----------
-    name, convention : str
-        As in :class:`lopsided.advice.Remedy`.
-    pull : callable
-        Given a request and a target margin, the smallest change that reaches it, or why there is none.
-    """
+    """One way to keep classes: ``pull`` gives the smallest change that reaches a target, or why there is none."""
 
     name: str
     convention: str

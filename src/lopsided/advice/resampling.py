@@ -190,11 +190,6 @@ def resampled(problem: Stated, targets: ArrayLike, feature_penalty_per: str = "a
     -------
     Problem
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> import lopsided as lp
@@ -207,7 +202,7 @@ def resampled(problem: Stated, targets: ArrayLike, feature_penalty_per: str = "a
         return problem.replaced(counts=targets)
     shown = np.asarray(targets, dtype=np.float64)
     factors = shown / problem.counts
-    weights = factors * problem.loss.terms(problem.counts).weights
+    weights = factors * problem.terms.weights
     if problem.loss.reduction == "samples":
         weights = weights * problem.num_samples / shown.sum()
     return problem.replaced(loss=dataclasses.replace(problem.loss, weights=tuple(weights.tolist())))
@@ -215,11 +210,6 @@ def resampled(problem: Stated, targets: ArrayLike, feature_penalty_per: str = "a
 
 def class_indices(wanted: Any, num_classes: int, names: tuple[str, ...] | None, argument: str) -> list[int]:
     """Class numbers of classes named by number or by name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such class; the message begins with ``argument``.
 
     Examples
     --------
@@ -245,12 +235,7 @@ def class_indices(wanted: Any, num_classes: int, names: tuple[str, ...] | None, 
 
 
 def parse_classes(text: str, num_classes: int, names: tuple[str, ...] | None) -> str | list[int | str]:
-    """Classes as typed: ``all``, or names, numbers and ranges of numbers with commas between.
-
-    Raises
-    ------
-    ValueError
-        If a range is none of class numbers; other terms are for :func:`class_indices` to check.
+    """Classes as typed: ``all``, or names, numbers and ranges of numbers with commas between; names are not checked.
 
     Examples
     --------

@@ -58,13 +58,7 @@ class ArgumentError(ValueError):
         return _rebuilt, (type(self), self.argument, self.rule, self.value, self.got, self._in_words, self.remedy)
 
     def describe(self, name: Callable[[str], str] = str) -> str:
-        """The message, its arguments called by other names.
-
-        Parameters
-        ----------
-        name : callable, optional
-            From the name of an argument to what it is to be called.
-        """
+        """The message, with arguments called by what ``name`` makes of their names."""
 
         def told(text: str) -> str:
             return re.sub(r"`([^`]+)`", lambda found: name(found[1]), text)
@@ -130,25 +124,9 @@ def check_number(
     most: float | None = None,
     note: str = "",
 ) -> None:
-    """Refuse what is no finite number between bounds.
+    """Refuse what is not a finite number between bounds; ``above`` and ``below`` are not allowed themselves.
 
-    Parameters
-    ----------
-    name : str
-        The argument's.
-    value : object
-        What was given.
-    least, above : float, optional
-        The lower bound, itself allowed or not; one of the two.
-    below, most : float, optional
-        The upper bound, itself refused or not; one of the two, and only beside a lower one.
-    note : str, optional
-        What the message adds to the rule.
-
-    Raises
-    ------
-    ArgumentError
-        If the value breaks the rule.
+    An upper bound goes with a lower one, and ``note`` is added to the rule.
 
     Examples
     --------
@@ -184,11 +162,6 @@ def check_whole(name: str, value: object, *, least: int = 1, optional: bool = Fa
 
     NumPy's whole numbers are refused, since arguments are stored (in checkpoints, in JSON) as they are given.
 
-    Raises
-    ------
-    ArgumentError
-        If the value breaks the rule.
-
     Examples
     --------
     >>> check_whole("epochs", 1.5)
@@ -203,11 +176,6 @@ def check_whole(name: str, value: object, *, least: int = 1, optional: bool = Fa
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse what is none of the choices, of which there are two at least.
-
-    Raises
-    ------
-    ArgumentError
-        If the value breaks the rule.
 
     Examples
     --------

@@ -110,24 +110,10 @@ def read_counts(counts: str | os.PathLike[str] | ArrayLike | ClassCounts) -> Cla
 
 
 def count_labels(labels: Iterable[Any], source: str = "labels") -> ClassCounts:
-    """Count one label a sample.
+    """Count one label a sample: whole numbers (as numbers or as text), or names.
 
-    Parameters
-    ----------
-    labels : iterable
-        Whole numbers (as numbers or as text), or names.
-    source : str
-        Where they come from, for messages.
-
-    Returns
-    -------
-    ClassCounts
-        A number that no sample has is no class. Names are None where the labels are just 0 … K − 1.
-
-    Raises
-    ------
-    ValueError
-        If a label is missing, or there are fewer than two classes.
+    A number that no sample has is no class. Names are None where the labels are just 0 … K − 1. ``source`` says where
+    the labels come from, for messages.
 
     Examples
     --------

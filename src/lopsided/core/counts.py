@@ -81,31 +81,12 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
 
 
 def profile_counts(kind: str, largest: int, classes: int, ratio: float, share: float = 0.5) -> list[int]:
-    r"""Counts of a family that the literature uses, largest class first, rounded down.
+    r"""Counts of a family that the literature uses, largest class :math:`n_0` first, rounded down.
 
-    Parameters
-    ----------
-    kind : {"exp", "step", "pareto"}
-        ``"exp"``: a long tail, :math:`n_k=n_0\,r^{-k/(K-1)}`, k = 0 … K − 1 (Cui et al., CVPR 2019). ``"step"``: the
-        last classes have 1/r of the others (Buda et al., Neural Networks 2018). ``"pareto"``: the sizes of a Pareto
-        distribution of shape r in order of rank, :math:`n_k=n_0\,(k+1)^{-1/r}`.
-    largest : int
-        Samples in the largest class, :math:`n_0`.
-    classes : int
-        Number of classes K, at least 2.
-    ratio : float
-        r: the largest class over the smallest, at least 1; for ``"pareto"`` the shape, above 0.
-    share : float, default 0.5
-        Of the classes, those that are rare: for ``"step"`` alone.
-
-    Returns
-    -------
-    list of K int
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule, or a class would be left without a sample.
+    ``"exp"``: a long tail, :math:`n_k=n_0\,r^{-k/(K-1)}`, k = 0 … K − 1 (Cui et al., CVPR 2019); ``"step"``: the last
+    classes, a ``share`` of all, have 1/r of the others (Buda et al., Neural Networks 2018); ``"pareto"``: the sizes of
+    a Pareto distribution of shape r in order of rank, :math:`n_k=n_0\,(k+1)^{-1/r}`. r is ``ratio``, at least 1, or
+    above 0 for ``"pareto"``.
 
     Examples
     --------
@@ -173,19 +154,7 @@ def _parse_text(text: str) -> list[float]:
 def parse_terms(text: str, name: str, remedy: str) -> Iterable[float]:
     """Yield one number a class from text such as ``"500x5,100x5"`` or ``"0.5,1.5"``.
 
-    Parameters
-    ----------
-    text : str
-        NUMBERxCLASSES terms separated by commas; ``xCLASSES`` may be left out for one class.
-    name : str
-        The argument, with which errors begin.
-    remedy : str
-        What to write instead, with which errors end.
-
-    Raises
-    ------
-    ValueError
-        If a term cannot be read, or its number of classes is absurd.
+    Errors begin with ``name``, the argument, and end with ``remedy``.
 
     Examples
     --------
@@ -274,24 +243,7 @@ def _shown(value: Any) -> str:
 
 
 def merged_places(groups: Sequence[Sequence[int]] | None, num_classes: int) -> NDArray[np.int64]:
-    """Where each class goes once groups of classes are one; the classes that are left keep their order.
-
-    Parameters
-    ----------
-    groups : sequence of sequences of int, or None
-        Classes to be one; every other stays by itself.
-    num_classes : int
-        Number of classes K.
-
-    Returns
-    -------
-    (K,) array of int
-        The new class of each; a group takes the place of its first.
-
-    Raises
-    ------
-    ValueError
-        If a class does not exist or is in two groups.
+    """(K,) where each class goes once groups of classes are one: a group to the place of its first, in the old order.
 
     Examples
     --------

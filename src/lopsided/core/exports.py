@@ -10,19 +10,8 @@ from typing import Any
 def lazy_exports(package: str, **modules: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names are loaded on first use.
 
-    Parameters
-    ----------
-    package : str
-        The package's ``__name__``.
-    **modules : str
-        For each module, below the package or with a dotted name where ``__`` stands for the dot, the names that are to
-        be found in it, with blanks between.
-
-    Returns
-    -------
-    tuple
-        To be assigned to ``__getattr__, __dir__, __all__``. Type checkers want the same imports once more under
-        ``TYPE_CHECKING``.
+    ``package`` is its ``__name__``; each keyword is a module below it (``__`` stands for a dot) with the names to be
+    found there, blanks between. Type checkers want the same imports once more under ``TYPE_CHECKING``.
 
     Examples
     --------

@@ -28,17 +28,7 @@ def is_factory(text: str) -> bool:
 def load_factory(text: str, argument: str) -> Callable[..., Any]:
     """Import what MODULE:FACTORY names; the current folder is searched, too, and first.
 
-    Parameters
-    ----------
-    text : str
-        The module as ``import`` takes it, a colon, and the name of a function or a class in it.
-    argument : str
-        The argument, with which errors begin.
-
-    Raises
-    ------
-    ValueError
-        If the module cannot be found, or has no such callable. What fails inside the module is raised as it is.
+    Errors begin with ``argument``; what fails inside the module is raised as it is.
 
     Examples
     --------

@@ -12,23 +12,7 @@ from lopsided.core.arguments import ArgumentError
 def writable_folder(path: str | Path, argument: str = "output", verb: str = "be") -> Path:
     """Make a folder if need be, and make sure that files can be written into it before any work is spent.
 
-    Parameters
-    ----------
-    path : str or Path
-        The folder; its parents are made too.
-    argument : str
-        The argument that names the folder, or a file in it.
-    verb : str
-        What the argument must do with a folder: be one, or lie in one.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If it is no folder and cannot be made one, or takes no files.
+    Errors say that ``argument`` must ``verb`` such a folder: be one, or lie in one.
 
     Examples
     --------
@@ -55,19 +39,7 @@ def writable_folder(path: str | Path, argument: str = "output", verb: str = "be"
 
 
 def check_writable(path: str | Path, argument: str = "output", verb: str = "be") -> None:
-    """Make sure that a folder is there or can be made, and takes files, and leave everything as it was.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder.
-    argument, verb : str
-        As for :func:`writable_folder`.
-
-    Raises
-    ------
-    ValueError
-        As :func:`writable_folder` does.
+    """As :func:`writable_folder`, but leaving everything as it was.
 
     Examples
     --------
@@ -88,26 +60,11 @@ def check_writable(path: str | Path, argument: str = "output", verb: str = "be")
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write a file so that a reader sees the old content or the new one, never a part.
+    """Write a file so that a reader sees the old content or the new one, never a part; text is encoded as UTF-8.
 
     The content goes to a temporary file beside ``path``, is flushed to disk and takes its name in one step; an
-    exception or Ctrl-C on the way leaves ``path`` as it was and no temporary file.
-
-    Parameters
-    ----------
-    path : str or Path
-        File to write, in an existing folder.
-    content : bytes or str
-        Text is encoded as UTF-8.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OSError
-        If the disk refuses; its ``filename`` is ``path``, whatever step failed.
+    exception or Ctrl-C on the way leaves ``path`` as it was and no temporary file. The ``filename`` of an ``OSError``
+    is ``path``, whatever step failed.
 
     Examples
     --------

@@ -223,20 +223,9 @@ def _first_broken(values: Array) -> float:
 def merged_classes(vectors: Array, present: NDArray[np.bool_], *, absolute: bool) -> list[list[int]]:
     """Groups of classes whose vectors coincide within the merge tolerances.
 
-    Parameters
-    ----------
-    vectors : (K, p) array
-        One vector a class: mean logits (preferred, since their unit, the nat, is absolute) or mean features.
-    present : (K,) array of bool
-        Classes with samples; the others are in no group.
-    absolute : bool
-        Whether ``MERGE_ABSOLUTE_TOLERANCE`` applies, that is whether ``vectors`` are logits.
-
-    Returns
-    -------
-    list of list of int
-        Connected groups of two or more classes at distance ``‖v_k − v_l‖ / √2`` (the logit gap of a simplex) of at
-        most ``max(MERGE_RELATIVE_TOLERANCE * largest distance, MERGE_ABSOLUTE_TOLERANCE)``.
+    Connected groups of two or more classes at distance ``‖v_k − v_l‖ / √2`` (the logit gap of a simplex) of at most
+    ``max(MERGE_RELATIVE_TOLERANCE * largest distance, MERGE_ABSOLUTE_TOLERANCE)``, the second of them for logits only
+    (``absolute``): their unit, the nat, is absolute. Classes that are not ``present`` are in no group.
 
     Examples
     --------
@@ -255,18 +244,10 @@ def merged_classes(vectors: Array, present: NDArray[np.bool_], *, absolute: bool
 
 
 def class_separations(geometry: Geometry) -> Array:
-    """How far each class is from the nearest other, in units of the distance up to which two count as merged.
+    """(K,) how far each class is from the nearest other, in units of the distance up to which two count as merged.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Distances are those of the mean logits, or of the class means where there is no classifier.
-
-    Returns
-    -------
-    (K,) array
-        At most 1 exactly for the classes in ``geometry.merged`` as detected; NaN for an absent class and where all
-        distances are zero, infinite for the only one present.
+    At most 1 exactly for the classes in ``geometry.merged`` as detected; NaN for an absent class and where all
+    distances are zero, infinite for the only one present.
 
     Examples
     --------

@@ -86,11 +86,6 @@ class CrossEntropy:
         Whose δ multiplies logit j of a sample of class k: ``"logit"`` δ_j (CDT, Ye et al. 2020; with an adjustment VS,
         Kini et al. 2021), ``"label"`` δ_k (LDT, Behnia et al. 2023).
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> import lopsided as lp
@@ -122,13 +117,7 @@ class CrossEntropy:
         return "cross-entropy"
 
     def terms(self, counts: NDArray[Any]) -> ClassTerms:
-        """The loss on classes of these counts.
-
-        Raises
-        ------
-        ValueError
-            If weights, margins or scales are not one a class.
-        """
+        """The loss on classes of these counts."""
         classes, total = len(counts), float(np.sum(counts, dtype=np.float64))
         ones = np.ones(classes)
         for name in ("weights", "margins", "scales"):
@@ -158,13 +147,7 @@ class _Weighted:
         object.__setattr__(self, "weights", CrossEntropy(self.weights, self.reduction).weights)  # and both are checked
 
     def terms(self, counts: NDArray[Any]) -> ClassTerms:
-        """Weights and normaliser, and which classes the loss treats alike; the other terms are cross-entropy's.
-
-        Raises
-        ------
-        ValueError
-            If weights are not one a class.
-        """
+        """Weights and normaliser, and which classes the loss treats alike; the other terms are cross-entropy's."""
         return CrossEntropy(self.weights, self.reduction).terms(counts)
 
 
@@ -185,11 +168,6 @@ class FocalLoss(_Weighted):
         Weight of each class's samples (the α of the paper), above 0.
     reduction : {"mean", "samples"}, default "mean"
         As for :class:`CrossEntropy`.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
 
     Examples
     --------
@@ -223,11 +201,6 @@ class SquaredError(_Weighted):
         Weight of each class's samples, above 0.
     reduction : {"mean", "samples"}, default "mean"
         As for :class:`CrossEntropy`.
-
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
 
     Examples
     --------
@@ -303,22 +276,7 @@ def stated_settings(loss: Loss) -> dict[str, Any]:
 
 
 def make_loss(name: str, settings: Mapping[str, Any], read: Callable[[str, Any], Any] | None = None) -> Loss:
-    """The loss of a name with some settings.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`LOSSES`.
-    settings : mapping
-        Values by the name of the setting.
-    read : callable, optional
-        Called as ``read(setting, value)`` for what the setting is to be, once it is known to exist.
-
-    Raises
-    ------
-    ValueError
-        If there is no loss of that name (the message lists the known ones), it has no such setting (the message names
-        the losses that have it), or a setting breaks its rule.
+    """The loss of a name with some settings, each read by ``read(setting, value)`` once it is known to exist.
 
     Examples
     --------

@@ -13,22 +13,8 @@ from lopsided.core.arguments import ArgumentError
 def plain(value: Any, name: str = "value") -> Any:
     """Numbers, text, lists and dicts with text keys, from those and arrays; what JSON can hold.
 
-    Parameters
-    ----------
-    value : object
-        NumPy and torch arrays and scalars become lists and numbers, tuples lists, keys text. A number that is not
-        finite becomes ``None``.
-    name : str
-        What to call ``value`` in an error.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ValueError
-        If something else is inside.
+    NumPy and torch arrays and scalars become lists and numbers, tuples lists, keys text. A number that is not finite
+    becomes ``None``. Errors call the value ``name``.
 
     Examples
     --------

@@ -55,14 +55,8 @@ def predictions_of(problem: Problem, logits: Array) -> Predictions:
 def predictions_of_clusters(problem: Problem, own: Array, mate: Array, others: Array) -> Predictions:
     """The same from J clusters; nothing K × K is formed.
 
-    Parameters
-    ----------
-    problem : Problem
-    own, mate : (J,) array
-        Logits of one sample a cluster, for its own class, and for another class of its cluster (−∞ where there is
-        none).
-    others : (J, J) array
-        Its logits for the classes of each cluster; the diagonal is not read.
+    ``own`` and ``mate`` (J,) are the logits of one sample a cluster for its own class and for another of its cluster
+    (−∞ where there is none), ``others`` (J, J) those for the classes of each cluster; the diagonal is not read.
     """
     clusters = problem.clusters
     others = others.copy()

@@ -206,13 +206,7 @@ class Problem:
         return self.features == "any" and not (isinstance(self.loss, FocalLoss) and self.loss.gamma > 0)
 
     def require_convex(self, purpose: str) -> None:
-        """Refuse a problem that is not the convex one over mean logits.
-
-        Raises
-        ------
-        ValueError
-            If features end in a ReLU, or the loss is not convex; the message names ``purpose``.
-        """
+        """Refuse a problem that is not the convex one over mean logits; the message names ``purpose``."""
         if self.features != "any":
             raise ArgumentError(
                 "features",
@@ -229,13 +223,7 @@ class Problem:
             )
 
     def require_plain_loss(self) -> None:
-        """Refuse any loss but plain cross-entropy.
-
-        Raises
-        ------
-        ArgumentError
-            If the loss is another one, or has settings.
-        """
+        """Refuse any loss but plain cross-entropy."""
         if self.loss != CrossEntropy():
             raise ArgumentError(
                 "problem",

@@ -169,11 +169,6 @@ class Solution:
         -------
         (len(classes), K) array
             Row ``i`` is the prediction p for samples of ``classes[i]``.
-
-        Raises
-        ------
-        ArgumentError
-            If the loss is squared error.
         """
         if isinstance(self.problem.loss, SquaredError):
             raise ArgumentError("loss", "must have probabilities", got="SquaredError(), whose predictions are scores")

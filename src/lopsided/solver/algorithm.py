@@ -80,11 +80,6 @@ def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, dev
     Solution
         With ``objective``, ``gap``, ``status``, ``message``, ``iterations`` and the optimum's ``geometry``.
 
-    Raises
-    ------
-    ValueError
-        If ``tol``, ``max_iterations`` or ``device`` breaks its rule.
-
     Notes
     -----
     The problem is eq. (8) of Hong & Ling (JMLR 2024): equivalent to the unconstrained feature model for feature
@@ -103,13 +98,7 @@ def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, dev
 
 
 def check_settings(tol: float, max_iterations: int) -> None:
-    """Refuse a tolerance that float64 cannot certify, or no iteration.
-
-    Raises
-    ------
-    ValueError
-        If either breaks its rule.
-    """
+    """Refuse a tolerance that float64 cannot certify, or no iteration."""
     if not isinstance(tol, (int, float, np.floating)) or not 1e-14 <= tol < 1:
         raise ArgumentError("tol", "must be a number from 1e-14 (what float64 can certify) to below 1", tol)
     whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
@@ -139,17 +128,8 @@ def optimum_of(
 ) -> Outcome:
     """The optimum of a reduced problem, with the decomposition and gradient it was certified by.
 
-    Parameters
-    ----------
-    problem, tol, max_iterations
-        As for :func:`solve`.
-    start : Point, optional
-        Where to start; by default a closed-form guess, or the optimum of a coarser problem.
-
-    Raises
-    ------
-    ValueError
-        If the counts and biases are too far apart, at this decay, for float64.
+    Begins at a closed-form guess, or the optimum of a coarser problem, unless a start is given. Refuses counts and
+    biases that are too far apart, at this decay, for float64.
     """
     polish = POLISHED_SHARE if problem.num_clusters <= MOST_CLUSTERS_POLISHED else 1.0
     try:

@@ -22,16 +22,9 @@ Array = Any
 
 @dataclass(frozen=True)
 class Backend:
-    """A library of arrays, and the device that holds them.
+    """A library of arrays, and the device that holds them (None for NumPy).
 
-    Attributes
-    ----------
-    xp : module
-        The array namespace.
-    device : object or None
-        What the namespace calls the device; None for NumPy.
-    decomposition_error : type
-        What the library raises where a matrix cannot be decomposed: one that is not finite, above all.
+    ``decomposition_error`` is raised where a matrix cannot be decomposed: one that is not finite, above all.
     """
 
     xp: Any
@@ -52,13 +45,7 @@ NUMPY = Backend(numpy_namespace)
 
 
 def backend_on(device: str | None) -> Backend:
-    """NumPy for None, else PyTorch on a device.
-
-    Raises
-    ------
-    ValueError
-        If PyTorch is missing or has no such device.
-    """
+    """NumPy for None, else PyTorch on a device."""
     if device is None:
         return NUMPY
     try:

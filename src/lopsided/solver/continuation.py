@@ -39,11 +39,6 @@ def solve_path(
     list of Solution
         One a decay, in the order given, each with its own certificate.
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> import lopsided as lp

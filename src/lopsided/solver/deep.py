@@ -97,11 +97,6 @@ def deep_branch(problem: Problem, num_layers: int, *, starts: int = 16, seed: in
     Solution
         As :func:`deep_stationary_point`, with the ``objectives`` at the decays where the branch begins.
 
-    Raises
-    ------
-    ValueError
-        As :func:`deep_stationary_point`.
-
     Examples
     --------
     >>> import lopsided as lp

@@ -39,11 +39,6 @@ def simplex_directions(num_classes: int, dim: int, *, seed: int = 0) -> Array:
     (K, d) array
         Of unit rows.
 
-    Raises
-    ------
-    ValueError
-        If a number breaks its rule.
-
     Notes
     -----
     That a simplex is where training leads balanced classes, and may be fixed from the start: Zhu et al. (NeurIPS 2021);

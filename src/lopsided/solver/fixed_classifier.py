@@ -137,11 +137,6 @@ def simplex_gaps(problem: Problem, scale: float = 1.0) -> Array:
     (K,) array
         In nats.
 
-    Raises
-    ------
-    ValueError
-        If the problem is another one, or ``scale`` is not above 0.
-
     Examples
     --------
     >>> import lopsided as lp

@@ -80,13 +80,7 @@ def logit_loss(problem: Problem) -> LogitLoss:
 
 
 def convex_loss(problem: Problem, purpose: str) -> ConvexLoss:
-    """The loss of a problem, which must be convex in the logits.
-
-    Raises
-    ------
-    ValueError
-        If it is not; the message names ``purpose``.
-    """
+    """The loss of a problem, which must be convex in the logits; the error names ``purpose``."""
     if isinstance(problem.loss, FocalLoss) and problem.loss.gamma > 0:
         raise ArgumentError(
             "loss", f"must be convex in the logits for {purpose}", problem.loss, remedy="set `gamma` to 0"

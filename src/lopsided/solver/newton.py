@@ -60,18 +60,9 @@ class Step:
 
 
 def newton_step(evaluation: Evaluation, spectrum: Spectrum, tolerance: float, max_products: int) -> Step:
-    """The Newton direction at a point of rank r, by preconditioned conjugate gradients.
+    """The Newton direction at a point with ``spectrum.matrix`` as ``between``, by preconditioned conjugate gradients.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-        At a point whose ``between`` is ``spectrum.matrix``.
-    spectrum : Spectrum
-        The decomposition of ``between``.
-    tolerance : float
-        Relative reduction of the residual, in the preconditioner's norm.
-    max_products : int
-        At most so many products with the Hessian.
+    ``tolerance`` is the relative reduction of the residual in the preconditioner's norm.
     """
     curvature = curvature_of(evaluation)
     gradient, bias = curvature.eliminated_gradient()

@@ -30,17 +30,7 @@ class QuadraticEvaluation(Evaluation):
 
 
 class QuadraticProblem(ReducedProblem):
-    """Squared error with class weights, over clusters.
-
-    Parameters
-    ----------
-    counts, sizes, decay, bias_decay, backend
-        As for :class:`ReducedProblem`.
-    weights : (J,) array
-        Weight of the samples of each cluster.
-    normaliser : float
-        What the sum over samples is divided by.
-    """
+    """Squared error with class weights (J,), over clusters; the sum over samples is divided by ``normaliser``."""
 
     shift = None
 

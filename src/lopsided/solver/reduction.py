@@ -70,18 +70,9 @@ class Curvature(ABC):
 
 
 class ReducedProblem(ABC):
-    """The problem over clusters: J counts with J multiplicities, and a loss.
+    """The problem over clusters, and a loss: ``counts`` and ``sizes`` (J,) are NumPy's, other arrays the backend's.
 
-    Parameters
-    ----------
-    counts, sizes : (J,) array
-        Samples in each class of a cluster, and classes in each cluster, in NumPy's memory.
-    decay : float
-        λ_z.
-    bias_decay : float or None
-        λ_b; 0 for a free bias, None for no bias.
-    backend : Backend
-        Where all other arrays live.
+    ``bias_decay`` is λ_b: 0 for a free bias, None for no bias.
     """
 
     #: 1/L for the largest curvature L of the loss in the coordinates of A, in units of λ.

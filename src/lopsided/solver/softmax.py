@@ -32,15 +32,7 @@ class SoftmaxEvaluation(Evaluation):
 
 
 class SoftmaxProblem(ReducedProblem):
-    """Cross-entropy with weights, margins, offsets, scales and label smoothing, over clusters.
-
-    Parameters
-    ----------
-    counts, sizes, decay, bias_decay, backend
-        As for :class:`ReducedProblem`.
-    terms : ClassTerms
-        What the loss does to the classes of each cluster.
-    """
+    """Cross-entropy with weights, margins, offsets, scales and label smoothing, over clusters."""
 
     shift: Array
 

@@ -20,12 +20,8 @@ FAR_APART, LARGE_GAP = 100, 15
 def coarsen(problem: SoftmaxProblem) -> tuple[SoftmaxProblem, NDArray[np.int64]] | None:
     """Merge clusters of nearby counts: a smaller problem whose optimum, prolonged, is nearly this one's.
 
-    Returns
-    -------
-    coarse : SoftmaxProblem
-        A sixth of the clusters, equally wide in the log of what keeps a class apart, and as many samples.
-    groups : (J,) array of int
-        The coarse cluster of each cluster.
+    It has a sixth of the clusters, equally wide in the log of what keeps a class apart, and as many samples; the second
+    result (J,) is the coarse cluster of each cluster.
     """
     if problem.num_clusters <= SMALL:
         return None

@@ -19,13 +19,7 @@ from lopsided.solver.softmax import SoftmaxProblem
 
 
 def reduce_problem(problem: Problem, device: str | None = None) -> ReducedProblem:
-    """The problem over clusters, on a device of PyTorch or (None) where the counts were given.
-
-    Raises
-    ------
-    ValueError
-        If the problem is not convex, or there is no such device.
-    """
+    """The problem over clusters, on a device of PyTorch or (None) where the counts were given."""
     problem.require_convex("the certified solver")
     backend = backend_on(problem.device if device is None else device)
     with np.errstate(all="ignore"):  # what is not finite is refused by the solver

@@ -14,13 +14,7 @@ Array = NDArray[np.float64]
 
 
 def require_cross_entropy(problem: Problem) -> None:
-    """Refuse a problem whose loss is not plain cross-entropy, or whose features end in a ReLU.
-
-    Raises
-    ------
-    ValueError
-        If ``problem.loss`` is anything but ``CrossEntropy()``, or ``problem.features`` anything but ``"any"``.
-    """
+    """Refuse a problem whose loss is not plain cross-entropy, or whose features end in a ReLU."""
     problem.require_plain_loss()
     problem.require_convex("this closed form")
 
@@ -33,24 +27,13 @@ def geometry_of_logits(
     rank: int,
     merged: Sequence[Sequence[int]],
 ) -> Geometry:
-    r"""The balanced factors of given mean logits: the (W, H) of least norm with these predictions.
+    r"""The balanced factors of given mean logits (K, K): the (W, H) of least norm with these predictions.
 
-    With :math:`D^{1/2}Z=USV^\top` (row k of Z is class k's mean prediction) these are
-    :math:`\bar H=(\lambda_w/\lambda_h)^{1/4}D^{-1/2}US^{1/2}` and :math:`W=(\lambda_h/\lambda_w)^{1/4}VS^{1/2}`, which
-    attain :math:`\frac{\lambda_w}2\|W\|^2+\frac{\lambda_h}2\|H\|^2=\lambda_z\|D^{1/2}Z\|_*`.
+    With :math:`D^{1/2}Z=USV^\top` (row k of Z is class k's mean prediction) these are :math:`\bar
+    H=(\lambda_w/\lambda_h)^{1/4}D^{-1/2}US^{1/2}` and :math:`W=(\lambda_h/\lambda_w)^{1/4}VS^{1/2}`, which attain
+    :math:`\frac{\lambda_w}2\|W\|^2+\frac{\lambda_h}2\|H\|^2=\lambda_z\|D^{1/2}Z\|_*`.
 
-    Parameters
-    ----------
-    problem : Problem
-        Counts and decays are read.
-    mean_logits : (K, K) array
-        Row ``k`` is the mean prediction of class ``k`` without the bias.
-    bias : (K,) array or None
-        Bias of each class; zeros where there is none.
-    rank : int
-        Rank of ``mean_logits``, known from theory; smaller singular values are rounding and are dropped.
-    merged : sequence of sequences of int
-        Classes whose means coincide, known from theory.
+    Rank and merged classes are known from theory; smaller singular values are rounding and are dropped.
     """
 
     def factors() -> tuple[Array, Array]:

@@ -54,11 +54,6 @@ def collapse_sizes(problem: Problem) -> CollapseSizes:
     -------
     CollapseSizes
 
-    Raises
-    ------
-    ValueError
-        If the loss is not plain cross-entropy.
-
     Examples
     --------
     >>> import lopsided as lp

@@ -27,11 +27,6 @@ def balanced_optimum(problem: Problem) -> Geometry:
     Geometry
         Of rank K − 1, or of rank 0 with all classes merged at and above the threshold.
 
-    Raises
-    ------
-    ValueError
-        If the counts differ, or the loss is not plain cross-entropy.
-
     Notes
     -----
     By permutations and convexity the optimum is a multiple of the centring matrix with b = 0, whose nuclear norm is

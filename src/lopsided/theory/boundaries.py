@@ -235,17 +235,7 @@ class _Pair:
 
 
 def regimes_of(log_excess: Array) -> NDArray[np.int64]:
-    """Regimes from where λ_z lies against the boundaries.
-
-    Parameters
-    ----------
-    log_excess : (4, ...) array
-        Log of λ_z over each of ``BOUNDARIES``, as :meth:`PhaseDiagram.log_excess` gives it.
-
-    Returns
-    -------
-    (...) array of int
-        Members of :class:`Regime`.
+    """Regimes from the (4, ...) log of λ_z over each of ``BOUNDARIES``, as :meth:`PhaseDiagram.log_excess` gives it.
 
     Examples
     --------

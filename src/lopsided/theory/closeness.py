@@ -100,11 +100,6 @@ class NearCollapse:
         (P,) array
             Found by root-finding between two of ``decays``. The decay of complete collapse where the means do not come
             that close before it; the first of ``decays``, where they are that close from the start.
-
-        Raises
-        ------
-        ValueError
-            If the tolerance breaks its rule.
         """
         if not 0 < tolerance < 2:
             raise ArgumentError("tolerance", "must lie above 0 and below 2, the largest distance", tolerance)

@@ -35,11 +35,6 @@ def minority_collapse_ratio(
     float
         R₀ > 1. Minority classes have distinct rows of the classifier for R < R₀ and equal ones for R ≥ R₀.
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Notes
     -----
     With a multiplier μ for the norm, in units of a minority class's loss, the same argument as for the penalised model

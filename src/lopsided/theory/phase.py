@@ -70,16 +70,9 @@ class PhaseDiagram:
         return quantities(self.x, self.y, self.fixed, x, y)
 
     def log_excess(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
-        """The log of λ_z over each of ``BOUNDARIES``: zero on it, positive beyond, NaN where there is none.
+        """(4, *S) the log of λ_z over each of ``BOUNDARIES``: zero on it, positive beyond, NaN where there is none.
 
-        Parameters
-        ----------
-        x, y : array_like
-            Coordinates of points of the plane, broadcast to a shape S.
-
-        Returns
-        -------
-        (4, *S) array
+        ``x`` and ``y`` are coordinates of points of the plane, broadcast to a shape S.
         """
         at = self.quantities(x, y)
         found = two_cluster_boundaries(
@@ -92,13 +85,7 @@ class PhaseDiagram:
         return result
 
     def problem(self, row: int, column: int) -> Problem:
-        """The problem at a point of the grid, with the classes of A before those of B.
-
-        Raises
-        ------
-        ValueError
-            If a count there is not whole, which a ratio may bring about.
-        """
+        """The problem at a point of the grid, classes of A first; its counts must be whole, which a ratio may break."""
         at = self._at(row, column)
         counts = np.repeat([float(at["n_a"]), float(at["n_b"])], [int(at["m_a"]), int(at["m_b"])])
         loss = CrossEntropy(logit_adjustment=self.logit_adjustment)

@@ -46,11 +46,6 @@ class Axis:
     log : bool, default False
         Whether the values are evenly spaced in their logarithm.
 
-    Raises
-    ------
-    ValueError
-        If an argument breaks its rule.
-
     Examples
     --------
     >>> Axis("m_a", 1, 4).values
@@ -81,21 +76,7 @@ class Axis:
 
     @classmethod
     def parse(cls, text: str, *, log: bool = False, argument: str = "axis") -> Axis:
-        """Read ``NAME:START:STOP`` or ``NAME:START:STOP:POINTS``.
-
-        Parameters
-        ----------
-        text : str
-            What a user wrote; a hyphen in the name is as good as an underscore.
-        log : bool
-            Whether values are evenly spaced in their logarithm.
-        argument : str
-            What error messages begin with.
-
-        Raises
-        ------
-        ValueError
-            If the text cannot be read or breaks a rule of :class:`Axis`.
+        """Read ``NAME:START:STOP`` or ``NAME:START:STOP:POINTS``; a hyphen in the name is as good as an underscore.
 
         Examples
         --------
@@ -160,20 +141,7 @@ class Axis:
 
 
 def checked_fixed(x: Axis, y: Axis | None, given: dict[str, float | None]) -> dict[str, float]:
-    """What is fixed, once nothing is missing and nothing is stated twice.
-
-    Parameters
-    ----------
-    x, y : Axis
-        The axes; ``y`` is None for a section.
-    given : dict
-        Each quantity by name, None where it is not fixed.
-
-    Raises
-    ------
-    ValueError
-        If a quantity is missing, stated twice or breaks its rule; the message begins with its name.
-    """
+    """What is fixed, once nothing is missing and nothing is stated twice; errors begin with the name of a quantity."""
     axes = [axis.name for axis in (x, y) if axis is not None]
     if len(set(axes)) < len(axes):
         raise ArgumentError(

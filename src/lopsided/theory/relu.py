@@ -37,11 +37,6 @@ def relu_optimum(problem: Problem) -> Geometry:
     Geometry
         With class means (K, K) on the coordinate axes; classes of zero mean are merged, whatever their counts.
 
-    Raises
-    ------
-    ValueError
-        If the problem has a bias, or the loss is not plain cross-entropy.
-
     Notes
     -----
     Dang et al., *Neural Collapse for Cross-entropy Class-Imbalanced Learning with Unconstrained ReLU Features Model*
@@ -98,11 +93,6 @@ def relu_complete_threshold(problem: Problem) -> Bracket:
     -------
     Bracket
         The two ends coincide up to rounding for most counts; for when, see :func:`orthant_norm`.
-
-    Raises
-    ------
-    ValueError
-        If the loss is not plain cross-entropy.
 
     Notes
     -----

@@ -108,11 +108,6 @@ def class_strengths(problem: Problem) -> Array:
     (J,) array
         In the order of ``problem.clusters``.
 
-    Raises
-    ------
-    ValueError
-        If the problem is not convex.
-
     Notes
     -----
     For cross-entropy with weights w and smoothing ε it bounds what any class may suffer. The dual constraint says that

@@ -26,11 +26,6 @@ def two_class_optimum(problem: Problem) -> Geometry:
     -------
     Geometry
 
-    Raises
-    ------
-    ValueError
-        If there are more than two classes, a bias, or another loss.
-
     Notes
     -----
     Z has rank one, so its norm weighs the two classes' gaps x_k as :math:`2\sqrt{\sum n_kx_k^2/2}`: stationarity in

@@ -42,11 +42,6 @@ def two_cluster_threshold(problem: Problem) -> float:
     float
         λ*, as a value of λ_z.
 
-    Raises
-    ------
-    ValueError
-        If there are not two distinct counts, or the loss is not plain cross-entropy.
-
     Notes
     -----
     λ* is the root of :math:`S(\lambda)=(N\lambda)^{-2}(\frac K{m_B}n_Aq_A^2+\frac K{m_A}n_Bq_B^2)=1`; S exceeds 1 below
