@@ -6,10 +6,12 @@ Nothing here is fast, and nothing here imports what it is a reference for.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 Array = NDArray[np.float64]
 
@@ -253,3 +255,56 @@ def resampled_objective(
     options = {"maxiter": 20_000, "maxfun": 50_000, "ftol": 1e-15, "gtol": 1e-10}
     found = [minimize(value_and_slope, start, jac=True, method="L-BFGS-B", options=options) for start in starts]
     return min(float(one.fun) for one in found)
+
+
+def two_cluster_leaks(problem: Any, decay: float) -> Array:
+    """(2,) log probability that a sample gives to the other cluster, where no logit depends on its own."""
+    clusters = problem.clusters
+    log_missing = np.log(clusters.num_samples * decay / np.sqrt(clusters.counts))
+    log_masses = np.log(clusters.sizes * clusters.counts / clusters.num_samples)
+
+    def at(difference: float) -> Array:
+        return np.array(
+            [
+                _cluster_leak(clusters.sizes[i], clusters.sizes[1 - i], log_missing[i], sign * difference)
+                for i, sign in ((0, -1.0), (1, 1.0))
+            ]
+        )
+
+    def imbalance(difference: float) -> float:
+        """Falls strictly with the bias of the first cluster minus that of the second."""
+        log_flows = log_masses + at(difference)
+        if problem.lambda_b == 0:
+            return float(log_flows[0] - log_flows[1])
+        curvature = problem.lambda_b * clusters.sizes.prod() / problem.num_classes
+        return float(np.exp(log_flows[0]) - np.exp(log_flows[1]) - curvature * difference)
+
+    difference = 0.0
+    if problem.bias:
+        reach = 1.0
+        while imbalance(-reach) < 0 or imbalance(reach) > 0:
+            reach *= 2
+        difference = _root(imbalance, -reach, reach)
+    return at(difference)
+
+
+def _cluster_leak(size: float, others: float, log_missing: float, shift: float) -> float:
+    """Log probability of the other cluster, whose bias is higher by ``shift``."""
+
+    def log_leak_and_shortfall(gap: float) -> tuple[float, float]:
+        outside = np.log(others) + shift + gap / size
+        total = np.logaddexp(np.logaddexp(gap, outside), np.log(size - 1) if size > 1 else -np.inf)
+        return float(outside - total), float(np.logaddexp(np.log(size), outside) - total)
+
+    leak, shortfall = log_leak_and_shortfall(0.0)
+    if size == 1 or log_missing >= min(shortfall, 0.0):
+        return leak
+    high = 1.0
+    while log_leak_and_shortfall(high)[1] > log_missing:
+        high *= 2
+    gap = _root(lambda gap: log_leak_and_shortfall(gap)[1] - log_missing, 0.0, high)
+    return log_leak_and_shortfall(gap)[0]
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(brentq(function, low, high, xtol=1e-14, rtol=1e-14, maxiter=1000))

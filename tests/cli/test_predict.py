@@ -247,8 +247,7 @@ def test_a_cluster_that_meets_another_class_at_the_origin_has_its_threshold(call
     # below it the cluster is off the origin, and the class there alone
     assert (
         "Lost: 4 of 8 classes (4–7); the lowest of their thresholds, a yardstick for those alone in their count, is"
-        " λ_z = 0.00183664"
-        in out
+        " λ_z = 0.00183664" in out
     )
     below = lp.UFM("900x4,100,50x3", 0.00183663).solve()
     assert (below.status, below.geometry.merged) == ("optimal", [])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lopsided as lp
 from lopsided.theory import two_cluster_boundaries
-from lopsided.theory.boundaries import _between, _Pair
+from lopsided.theory.boundaries import ClusterPair, _between
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 SIZES = st.integers(1, 12)
@@ -70,7 +70,7 @@ def test_regimes_come_in_one_order(
     swapped = drawn[:, 1] < drawn[:, 3]
     drawn[swapped] = drawn[swapped][:, [2, 3, 0, 1]]
     common, many, rare, few = drawn.T
-    pair = _Pair(
+    pair = ClusterPair(
         *drawn.T,
         bias_decay=options.get("lambda_b", 0.0) if options.get("bias", True) else None,
         adjustment=adjustment,

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import lopsided as lp
 import references
 from lopsided.theory import two_cluster_threshold
-from lopsided.theory.two_clusters import _states
 
 Array = np.ndarray
 
@@ -70,7 +69,7 @@ def log_excess(model: lp.UFM, decay: float) -> float:
     """log S of statement 18: what tells two clusters apart pays where it is above zero."""
     clusters = model.clusters
     terms = np.log(model.num_classes * clusters.counts / clusters.sizes[::-1])
-    leaks = _states(model, decay).log_leaks
+    leaks = references.two_cluster_leaks(model, decay)
     return float(np.logaddexp.reduce(terms + 2 * leaks) - 2 * np.log(model.num_samples * decay))
 
 

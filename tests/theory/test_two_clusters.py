@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import lopsided as lp
+import references
 from lopsided.theory import two_cluster_optimum, two_cluster_threshold
-from lopsided.theory.two_clusters import _states
 
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 SIZES = st.integers(1, 12)
@@ -112,7 +112,7 @@ def test_agrees_with_the_solver_in_every_quantity(mode: str, counts: str, decay:
 def log_excess(model: lp.UFM, decay: float) -> float:
     """log S(λ), from its definition and the optimum in which nothing tells the clusters apart."""
     clusters = model.clusters
-    leaks = np.exp(_states(model, decay).log_leaks)
+    leaks = np.exp(references.two_cluster_leaks(model, decay))
     parts = model.num_classes / clusters.sizes[::-1] * clusters.counts * leaks**2
     return float(np.log(parts.sum() / (clusters.num_samples * decay) ** 2))
 

@@ -59,26 +59,27 @@ class ArgumentError(ValueError):
 
     def describe(self, name: Callable[[str], str] = str) -> str:
         """The message, with arguments called by what ``name`` makes of their names."""
-
-        def told(text: str) -> str:
-            return re.sub(r"`([^`]+)`", lambda found: name(found[1]), text)
-
-        said = [f"{name(self.argument)} {told(self.rule)}"]
+        said = [f"{name(self.argument)} {_with_names(self.rule, name)}"]
         if self.got is not None:
-            said.append(f"got {told(self.got) if self._in_words else self.got}")
-        said += [told(self.remedy)] if self.remedy else []
+            said.append(f"got {_with_names(self.got, name) if self._in_words else self.got}")
+        said += [_with_names(self.remedy, name)] if self.remedy else []
         return "; ".join(said)
 
     def renamed(self, names: Mapping[str, str] | None = None, **more: str) -> ArgumentError:
         """The same error of a function that calls its arguments by other names."""
         known = {**(names or {}), **more}
 
-        def told(text: str) -> str:
-            return re.sub(r"`([^`]+)`", lambda found: f"`{known.get(found[1], found[1])}`", text)
+        def name(old: str) -> str:
+            return f"`{known.get(old, old)}`"
 
         argument = known.get(self.argument, self.argument)
-        got = told(self.got) if self.got is not None and self._in_words else self.got
-        return _rebuilt(type(self), argument, told(self.rule), self.value, got, self._in_words, told(self.remedy))
+        rule, remedy = _with_names(self.rule, name), _with_names(self.remedy, name)
+        got = _with_names(self.got, name) if self.got is not None and self._in_words else self.got
+        return _rebuilt(type(self), argument, rule, self.value, got, self._in_words, remedy)
+
+
+def _with_names(text: str, name: Callable[[str], str]) -> str:
+    return re.sub(r"`([^`]+)`", lambda found: name(found[1]), text)
 
 
 def _rebuilt(

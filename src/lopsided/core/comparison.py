@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Array, Geometry
+from lopsided.core.plain_values import plain
 
 #: The quantities that :func:`compare` looks at, in the order of its tables.
 COMPARED = ("mean_logits", "bias", "gram_means", "gram_classifier", "cosines_means", "cosines_classifier")
@@ -137,14 +138,11 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; NaN becomes ``None``."""
         errors = {
-            name: {
-                kind: None if np.isnan(value) else value
-                for kind, value in (("relative_error", entry.relative_error), ("absolute_error", entry.absolute_error))
-            }
+            name: {"relative_error": entry.relative_error, "absolute_error": entry.absolute_error}
             for name, entry in self.discrepancies.items()
         }
         return {
-            "quantities": errors,
+            "quantities": plain(errors),
             "rank": {
                 "predicted": self.predicted.rank,
                 "measured": self.measured.rank,

@@ -57,15 +57,13 @@ def parse_counts(counts: str | ArrayLike) -> NDArray[np.int64]:
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ArgumentError("counts", "must be numbers, one a class", got=str(_shown(counts))) from None
+        raise ArgumentError("counts", "must be numbers, one a class", counts) from None
     if numbers.ndim != 1:
         raise ArgumentError(
             "counts", "must be one list of numbers, one a class", got=f"an array of shape {numbers.shape}"
         )
     if len(numbers) == 0:
-        raise ArgumentError(
-            "counts", "must name at least two classes", got=f"none ({_shown(counts)})", remedy=f"{_FORMAT}"
-        )
+        raise ArgumentError("counts", "must name at least two classes", got=f"{counts!r:.60}", remedy=_FORMAT)
     for rule, broken in (
         ("finite", ~np.isfinite(numbers)),
         ("whole numbers", numbers != np.round(numbers)),
@@ -235,11 +233,6 @@ def is_tensor(value: object) -> TypeGuard[Any]:
 def as_array(values: Any) -> Any:
     """A tensor's numbers as a NumPy array, whatever device they are on; anything else as it is."""
     return values.detach().cpu().numpy() if is_tensor(values) else values
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def merged_places(groups: Sequence[Sequence[int]] | None, num_classes: int) -> NDArray[np.int64]:

@@ -190,11 +190,9 @@ class Geometry:
         """
         if self._rank is not None:
             return self._rank
-        present = self.counts > 0
-        values = self.mean_logits[present] if self.has_classifier else self.class_means[present]
+        values, _, threshold = self._separation
         if len(values) == 0:
             return 0
-        threshold = _merge_threshold(_pair_distances(values), absolute=self.has_classifier)
         return int(np.sum(np.linalg.svd(values - values.mean(axis=0), compute_uv=False) > threshold))
 
     @cached_property
@@ -202,11 +200,14 @@ class Geometry:
         """Groups of two or more classes that coincide, each in ascending order, ordered by their first class."""
         if self._merged is not None:
             return self._merged
-        return merged_classes(
-            self.mean_logits if self.has_classifier else self.class_means,
-            present=self.counts > 0,
-            absolute=self.has_classifier,
-        )
+        _, distances, threshold = self._separation
+        return _groups(np.flatnonzero(self.counts > 0), distances, threshold)
+
+    @cached_property
+    def _separation(self) -> tuple[Array, Array, float]:
+        """Of the classes present: vectors, their distances, and the one up to which two count as merged."""
+        vectors = (self.mean_logits if self.has_classifier else self.class_means)[self.counts > 0]
+        return vectors, *_distances(vectors, absolute=self.has_classifier)
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers are sent what the factors are; the function that would compute them cannot be.
@@ -233,12 +234,13 @@ def merged_classes(vectors: Array, present: NDArray[np.bool_], *, absolute: bool
     >>> merged_classes(np.diag([5.0, 5.0, 0.0, 0.0]), present=np.ones(4, bool), absolute=True)
     [[2, 3]]
     """
-    classes = np.flatnonzero(present)
+    return _groups(np.flatnonzero(present), *_distances(vectors[present], absolute=absolute))
+
+
+def _groups(classes: NDArray[np.intp], distances: Array, threshold: float) -> list[list[int]]:
     if len(classes) < 2:
         return []
-    distances = _pair_distances(vectors[classes])
-    close = distances <= _merge_threshold(distances, absolute=absolute)
-    _, label = connected_components(close, directed=False)
+    _, label = connected_components(distances <= threshold, directed=False)
     groups = [classes[label == value].tolist() for value in np.unique(label)]
     return sorted(group for group in groups if len(group) > 1)
 
@@ -256,25 +258,17 @@ def class_separations(geometry: Geometry) -> Array:
     """
     present = geometry.counts > 0
     separations = np.full(geometry.num_classes, np.nan)
-    if present.any():
-        values = geometry.mean_logits[present] if geometry.has_classifier else geometry.class_means[present]
-        distances = _pair_distances(values)
-        threshold = _merge_threshold(distances, absolute=geometry.has_classifier)
-        np.fill_diagonal(distances, np.inf)
-        if threshold > 0:
-            separations[present] = distances.min(axis=1) / threshold
+    _, distances, threshold = geometry._separation
+    if threshold > 0 and present.any():
+        separations[present] = np.where(np.eye(len(distances)), np.inf, distances).min(axis=1) / threshold
     return separations
 
 
-def _merge_threshold(distances: Array, *, absolute: bool) -> float:
+def _distances(vectors: Array, *, absolute: bool) -> tuple[Array, float]:
+    """(K, K) distances ``‖v_k − v_l‖ / √2``, and up to which two classes count as merged."""
+    distances = cdist(vectors, vectors) / np.sqrt(2.0)  # each from a difference: merged ones are not lost to rounding
     relative = MERGE_RELATIVE_TOLERANCE * float(np.max(distances, initial=0.0))
-    return max(relative, MERGE_ABSOLUTE_TOLERANCE) if absolute else relative
-
-
-def _pair_distances(vectors: Array) -> Array:
-    """(K, K) distances ``‖v_k − v_l‖ / √2``, each from a difference: merged classes are not lost to rounding."""
-    distances: Array = cdist(vectors, vectors) / np.sqrt(2.0)
-    return distances
+    return distances, max(relative, MERGE_ABSOLUTE_TOLERANCE) if absolute else relative
 
 
 def _cosines(gram: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,8 @@ class CrossEntropy:
     array([0.0186339 , 0.04166667])
     """
 
+    #: Name by which the command line knows the loss.
+    name: ClassVar[str] = "cross-entropy"
     weights: Sequence[float] | None = None
     reduction: Reduction = "mean"
     label_smoothing: float = 0.0
@@ -110,11 +112,6 @@ class CrossEntropy:
         if not is_number(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
             raise ArgumentError("label_smoothing", "must be a number in [0, 1)", self.label_smoothing)
         check_number("logit_adjustment", self.logit_adjustment)
-
-    @property
-    def name(self) -> str:
-        """Name by which the command line knows the loss."""
-        return "cross-entropy"
 
     def terms(self, counts: NDArray[Any]) -> ClassTerms:
         """The loss on classes of these counts."""
@@ -177,6 +174,7 @@ class FocalLoss(_Weighted):
     ('optimal', True)
     """
 
+    name: ClassVar[str] = "focal"
     gamma: float = 2.0
     weights: Sequence[float] | None = None
     reduction: Reduction = "mean"
@@ -184,11 +182,6 @@ class FocalLoss(_Weighted):
     def __post_init__(self) -> None:
         check_number("gamma", self.gamma, least=0)
         super().__post_init__()
-
-    @property
-    def name(self) -> str:
-        """Name by which the command line knows the loss."""
-        return "focal"
 
 
 @dataclass(frozen=True)
@@ -211,19 +204,15 @@ class SquaredError(_Weighted):
            [0. , 0. ]])
     """
 
+    name: ClassVar[str] = "squared-error"
     weights: Sequence[float] | None = None
     reduction: Reduction = "mean"
-
-    @property
-    def name(self) -> str:
-        """Name by which the command line knows the loss."""
-        return "squared-error"
 
 
 Loss = CrossEntropy | FocalLoss | SquaredError
 
 #: Every loss by the name the command line knows it by.
-LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "squared-error": SquaredError, "focal": FocalLoss}
+LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (CrossEntropy, SquaredError, FocalLoss)}
 
 
 @dataclass(frozen=True)

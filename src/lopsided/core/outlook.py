@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from lopsided.core.counts import class_ranges
 from lopsided.core.geometry import Geometry
+from lopsided.core.plain_values import plain
+from lopsided.core.predictions import leads_of
 from lopsided.core.problem import Problem
 from lopsided.core.solution import Solution
 
@@ -122,14 +124,9 @@ class Outlook:
         classes = geometry.num_classes
         unknown = np.full(classes, np.nan)
         lead, runner_up = unknown, np.full(classes, -1)
-        present = np.flatnonzero(geometry.counts > 0)
-        if geometry.has_classifier and len(present) > 1:
-            logits = geometry.mean_logits[present] + geometry.bias
-            rows, others = np.arange(len(present)), logits.copy()
-            others[rows, present] = -np.inf
-            lead, runner_up = unknown.copy(), runner_up.copy()
-            runner_up[present] = others.argmax(axis=1)
-            lead[present] = logits[rows, present] - others.max(axis=1)
+        if geometry.has_classifier and np.sum(geometry.counts > 0) > 1:
+            lead, found = leads_of(geometry.mean_logits + geometry.bias)
+            runner_up = np.where(geometry.counts > 0, found, -1)
         merged = np.zeros(classes, dtype=bool)
         merged[[k for group in geometry.merged for k in group]] = True
         states = np.array(states_of(merged, lead < 0, unknown, FADING), dtype=object)
@@ -270,10 +267,24 @@ class Outlook:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; what is not known is ``None``."""
-        known = self.problem is not None
-        value: dict[str, Any] = {
+        columns: dict[str, Any] = {
+            "count": self.counts,
+            "state": self.states,
+            "threshold": self.thresholds,
+            "exact": self.exact,
+            "margin": self.margins,
+            "logit_gap": self.logit_gap,
+            "probability": self.probability,
+            "runner_up": [index if index >= 0 else None for index in self.runner_up],
+        }
+        decay = {}
+        if self.problem is None and self.weight_decay is not None:
+            decay["weight_decay"] = self.weight_decay
+            columns["critical_feature_decay"] = self.critical_feature_decays
+            columns["critical_norm_ratio"] = self.critical_norm_ratios
+        value = {
             "lambda_z": self.problem.lambda_z if self.problem is not None else None,
-            "complete": _number(self.complete),
+            "complete": self.complete,
             "fading_margin": self.fading_margin,
             "lost": self.lost,
             "fading": self.fading,
@@ -281,33 +292,11 @@ class Outlook:
             "at_origin": self.at_origin,
             "status": None if self.solution is None else self.solution.status,
             "gap": None if self.solution is None else self.solution.gap,
-            "assumptions": list(self.assumptions),
+            "assumptions": self.assumptions,
             "classes": [
-                {
-                    "class": index,
-                    "name": self.name(index),
-                    "count": int(self.counts[index]),
-                    "state": self.states[index],
-                    "threshold": _number(self.thresholds[index]),
-                    "exact": bool(self.exact[index]),
-                    "margin": _number(self.margins[index]),
-                    "logit_gap": _number(self.logit_gap[index]),
-                    "probability": _number(self.probability[index]),
-                    "runner_up": int(self.runner_up[index]) if self.runner_up[index] >= 0 else None,
-                }
+                {"class": index, "name": self.name(index)} | {name: values[index] for name, values in columns.items()}
                 for index in range(len(self.counts))
             ],
         }
-        if not known and self.weight_decay is not None:
-            value["weight_decay"] = self.weight_decay
-            for name, values in (
-                ("critical_feature_decay", self.critical_feature_decays),
-                ("critical_norm_ratio", self.critical_norm_ratios),
-            ):
-                for entry, number in zip(value["classes"], values, strict=True):
-                    entry[name] = _number(number)
-        return value
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+        result: dict[str, Any] = plain(value | decay)
+        return result

@@ -42,14 +42,18 @@ def predictions_of(problem: Problem, logits: Array) -> Predictions:
     >>> predictions_of(lp.UFM("9,5", 0.1), np.array([[1.0, 0.5], [0.3, 0.1]])).lead.round(12)
     array([ 0.5, -0.2])
     """
-    others = logits.copy()
-    np.fill_diagonal(others, -np.inf)
-    own, runner_up = np.diagonal(logits), others.argmax(axis=1)
-    lead = own - others.max(axis=1)
+    own = np.diagonal(logits)
     if isinstance(problem.loss, SquaredError):
-        return Predictions(lead, runner_up, np.full_like(own, np.nan))
+        return Predictions(*leads_of(logits), np.full_like(own, np.nan))
+    others = np.where(np.eye(len(own)), -np.inf, logits)
     with np.errstate(over="ignore"):  # a logit far behind another
-        return Predictions(lead, runner_up, 1 / (1 + np.exp(others - own[:, None]).sum(axis=1)))
+        return Predictions(*leads_of(logits), 1 / (1 + np.exp(others - own[:, None]).sum(axis=1)))
+
+
+def leads_of(logits: Array) -> tuple[Array, NDArray[np.int64]]:
+    """(K,) by how much the own logit of each row leads, and the first class with the largest of the others."""
+    others = np.where(np.eye(len(logits)), -np.inf, logits)
+    return np.diagonal(logits) - others.max(axis=1), others.argmax(axis=1)
 
 
 def predictions_of_clusters(problem: Problem, own: Array, mate: Array, others: Array) -> Predictions:

@@ -106,9 +106,6 @@ class Problem:
             raise ArgumentError("features", "must be 'any' or 'relu' (H of at least 0)", features)
         if features != "any" and isinstance(loss, SquaredError):
             raise ArgumentError("features", "must be 'any' where the loss is squared error", features)
-        device = None
-        if is_tensor(counts):
-            device = str(counts.device)
         settings = {
             "counts": parse_counts(counts),
             "lambda_z": decay_z,
@@ -118,7 +115,7 @@ class Problem:
             "bias": bool(bias),
             "loss": CrossEntropy() if loss is None else loss,
             "features": features,
-            "device": device,
+            "device": str(counts.device) if is_tensor(counts) else None,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)

@@ -23,6 +23,7 @@ smoothing breaks the argument and, rarely and by a percent or two, the order; so
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -134,7 +135,7 @@ def two_cluster_boundaries(
     shape = arrays[0].shape
     sizes_a, counts_a, sizes_b, counts_b = (np.atleast_1d(array).ravel() for array in arrays)
     swapped = counts_a < counts_b
-    pair = _Pair(
+    pair = ClusterPair(
         np.where(swapped, sizes_b, sizes_a),
         np.where(swapped, counts_b, counts_a),
         np.where(swapped, sizes_a, sizes_b),
@@ -152,8 +153,8 @@ def two_cluster_boundaries(
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """Classes in the commoner cluster and samples in each, then the same of the rarer one."""
+class ClusterPair:
+    """Pairs of clusters of which the rarer has merged: classes of the commoner and samples in each, then the rarer."""
 
     size: Array
     many: Array
@@ -162,7 +163,7 @@ class _Pair:
     bias_decay: float | None
     adjustment: float
 
-    def __getitem__(self, rows: NDArray[np.intp]) -> _Pair:
+    def __getitem__(self, rows: NDArray[np.intp]) -> ClusterPair:
         """Some of the problems."""
         return replace(
             self, size=self.size[rows], many=self.many[rows], rare_size=self.rare_size[rows], few=self.few[rows]
@@ -170,10 +171,12 @@ class _Pair:
 
     @property
     def classes(self) -> Array:
+        """Classes in all."""
         return self.size + self.rare_size
 
     @property
     def total(self) -> Array:
+        """Samples in all."""
         return self.size * self.many + self.rare_size * self.few
 
     def shift(self, advantage: Array) -> Array:
@@ -223,6 +226,20 @@ class _Pair:
         found = elementwise.find_root(imbalance, (np.minimum(free, 0), np.maximum(free, 0)), args=(gap, rows))
         return np.where(found.success, found.x, free)  # a penalty lost to rounding changes nothing
 
+    def gap_at(self, decay: float) -> Array:
+        """The logit gap inside the commoner cluster at a decay λ ≥ λ*."""
+        log_missing = np.log(self.total * decay / np.sqrt(self.many))
+
+        def excess(gap: Array, rows: NDArray[np.intp]) -> Array:
+            """Of 1 − p_own + p_same, in logarithms."""
+            pair = self[rows]
+            return pair.common_sample(gap, pair.shift(pair.advantage(gap)))[1] - log_missing[rows]
+
+        gap = np.zeros_like(self.size)
+        apart = np.flatnonzero((self.size > 1) & (log_missing < 0))
+        gap[apart] = _positive_roots(excess, apart)
+        return gap
+
     def log_excess(self, gap: Array) -> tuple[Array, Array]:
         """Log S, and the log of (Nλ)²S, where the commoner cluster has this gap inside."""
         shift = self.shift(self.advantage(gap))
@@ -249,7 +266,7 @@ def regimes_of(log_excess: Array) -> NDArray[np.int64]:
     return result
 
 
-def _between(pair: _Pair) -> Array:
+def _between(pair: ClusterPair) -> Array:
     """λ*, the decay from which on the clusters are not told apart."""
     zero = np.zeros_like(pair.size)
     excess, strength = pair.log_excess(zero)
@@ -262,7 +279,12 @@ def _between(pair: _Pair) -> Array:
         return pair[rows].log_excess(gap)[0]
 
     rest = np.flatnonzero(~explicit)
-    bracket = elementwise.bracket_root(log_excess, zero[rest], 1.0, xmin=0.0, args=(rest,)).bracket
-    gap = elementwise.find_root(log_excess, bracket, args=(rest,)).x
-    found[rest] = np.exp(pair[rest].log_excess(gap)[1] / 2) / pair.total[rest]
+    found[rest] = np.exp(pair[rest].log_excess(_positive_roots(log_excess, rest))[1] / 2) / pair.total[rest]
     return found
+
+
+def _positive_roots(function: Callable[[Array, NDArray[np.intp]], Array], rows: NDArray[np.intp]) -> Array:
+    """Where functions of a gap, one a row, change the sign that they have at zero."""
+    bracket = elementwise.bracket_root(function, np.zeros(len(rows)), 1.0, xmin=0.0, args=(rows,)).bracket
+    gap: Array = elementwise.find_root(function, bracket, args=(rows,)).x
+    return gap

@@ -41,6 +41,7 @@ from scipy.optimize import brentq
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Geometry
+from lopsided.core.plain_values import plain
 from lopsided.core.problem import Problem
 from lopsided.solver import solve, solve_path
 from lopsided.theory.assembly import require_cross_entropy
@@ -135,17 +136,8 @@ class NearCollapse:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; what is undefined is ``None``."""
-        names = ("cosine_means", "distance_means", "cosine_classifier", "distance_classifier")
-        rows = {
-            name: [[None if np.isnan(value) else float(value) for value in row] for row in getattr(self, name)]
-            for name in names
-        }
-        return {
-            "pairs": self.pairs.tolist(),
-            "decays": self.decays.tolist(),
-            **rows,
-            "thresholds": self.thresholds.tolist(),
-        }
+        value: dict[str, Any] = plain({name: found for name, found in vars(self).items() if name != "problem"})
+        return value
 
 
 @dataclass(frozen=True)
@@ -328,7 +320,7 @@ def _checked_pairs(problem: Problem, pairs: Sequence[Sequence[int]]) -> NDArray[
             raise ArgumentError(
                 "pairs",
                 f"must name two different classes from 0 to {problem.num_classes - 1}",
-                got=str((first, second)),
+                (first, second),
             )
     return values.astype(np.int64)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 
 from lopsided.core.arguments import ArgumentError
-from lopsided.core.losses import CrossEntropy, Loss
+from lopsided.core.losses import CrossEntropy, Loss, stated_settings
 from lopsided.core.problem import Problem
 from lopsided.theory.boundaries import BOUNDARIES, Regime, regimes_of, two_cluster_boundaries
 from lopsided.theory.phase_axes import Axis, checked_fixed, grid, quantities
@@ -190,7 +190,6 @@ class PhaseDiagram:
         ``merged`` has ``""``, ``"A"``, ``"B"``, ``"AB"`` (all) or ``"A,B"`` (each cluster's own) for each point: whose
         classes coincide. ``progress`` is that of :meth:`crossings_at`.
         """
-        rows, columns = self.shape
         crossings = self._all_crossings(progress)
         axes = {"x": self.x.to_dict(), "y": None if self.y is None else self.y.to_dict()}
         return {
@@ -201,30 +200,21 @@ class PhaseDiagram:
             "legend": {regime.name.lower(): regime.meaning for regime in Regime},
             "regimes": [[Regime(value).name.lower() for value in row] for row in self.regimes.tolist()],
             "ranks": self.ranks.tolist(),
-            "merged": [[self._merged_name(row, column) for column in range(columns)] for row in range(rows)],
+            "merged": self._merged_names().tolist(),
             "boundaries": {
                 "along": self.solved_for,
                 **{name: [values.tolist() for values in found] for name, found in crossings.items()},
             },
         }
 
-    @cached_property
-    def _rare_names(self) -> NDArray[np.str_]:
-        """(Y, X) the cluster that merges first, or "" where that is a single class."""
+    def _merged_names(self) -> NDArray[np.str_]:
+        """(Y, X) whose classes coincide; a cluster of a single class is not named, unless everything has merged."""
         at = grid(self.x, self.y, self.fixed)
-        rare_a = at["n_a"] < at["n_b"]
-        size = np.where(rare_a, at["m_a"], at["m_b"])
-        names: NDArray[np.str_] = np.where(size < 2, "", np.where(rare_a, "A", "B"))
-        return names
-
-    def _merged_name(self, row: int, column: int) -> str:
-        regime = self.regimes[row, column]
-        if regime in (Regime.ALL_APART, Regime.ALL_MERGED):
-            return "AB" if regime else ""
-        if regime == Regime.BOTH_MERGED:
-            at = self._at(row, column)
-            return ",".join(name for name, size in (("A", at["m_a"]), ("B", at["m_b"])) if size > 1)
-        return str(self._rare_names[row, column])
+        first, second = np.where(at["m_a"] > 1, "A", ""), np.where(at["m_b"] > 1, "B", "")
+        both = np.where((first == "") | (second == ""), np.char.add(first, second), "A,B")
+        rare = np.where(at["n_a"] < at["n_b"], first, second)
+        kinds = [self.regimes == kind for kind in (Regime.ALL_APART, Regime.ALL_MERGED, Regime.BOTH_MERGED)]
+        return np.select(kinds, ["", "AB", both], rare)
 
 
 def phase_diagram(
@@ -321,15 +311,14 @@ def _adjustment(loss: Loss | None) -> float:
         return 0.0
     if not isinstance(loss, CrossEntropy):
         raise ArgumentError(
-            "loss", "must be cross-entropy in a phase diagram", got=str(loss.name), remedy="use thresholds or path"
+            "loss", "must be cross-entropy in a phase diagram", got=loss.name, remedy="use thresholds or path"
         )
-    plain = CrossEntropy()
-    for name in ("weights", "reduction", "label_smoothing", "margins", "scales", "scale_by"):
-        if getattr(loss, name) != getattr(plain, name):
+    for name, value in stated_settings(loss).items():
+        if name != "logit_adjustment":
             raise ArgumentError(
                 name,
                 "must be left out of a phase diagram, whose boundaries are known without",
-                getattr(loss, name),
+                value,
                 remedy="state one problem, and ask for its critical path",
             )
     return float(loss.logit_adjustment)

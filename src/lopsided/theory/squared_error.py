@@ -7,7 +7,7 @@ import numpy as np
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Geometry
 from lopsided.core.problem import Problem
-from lopsided.theory.assembly import geometry_of_logits
+from lopsided.theory.assembly import geometry_of_logits, merged_clusters
 
 
 def squared_error_optimum(problem: Problem) -> Geometry:
@@ -77,10 +77,7 @@ def squared_error_optimum(problem: Problem) -> Geometry:
     if rank == 0:
         merged = [list(range(problem.num_classes))]
     else:
-        clusters = problem.clusters
-        lost_clusters = np.sqrt(clusters.counts) <= shrinkage
-        groups = zip(clusters.classes, lost_clusters, strict=True)
-        merged = sorted(group for group, collapsed in groups if collapsed and len(group) > 1)
+        merged = merged_clusters(problem, np.sqrt(problem.clusters.counts) <= shrinkage)
     return geometry_of_logits(
         problem,
         (left * kept) @ right / root_counts[:, None],

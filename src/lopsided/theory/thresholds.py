@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from lopsided.core.plain_values import plain
 from lopsided.core.problem import Problem
 from lopsided.solver import complete_threshold, solve
 from lopsided.theory.local_thresholds import local_thresholds
@@ -23,8 +24,8 @@ class Thresholds:
     ----------
     within : (J,) array
         For each cluster, in the order of ``problem.clusters``: its class means coincide exactly where λ_z is at or
-        above this value. NaN for a cluster of a single class, which merges
-        with classes of other counts only, at the origin: see :func:`lopsided.theory.critical_path`.
+        above this value. NaN for a cluster of a single class, which merges with classes of other counts only, at the
+        origin: see :func:`lopsided.theory.critical_path`.
     complete : float
         At or above this λ_z the optimum is Z = 0: the network predicts the same for every input.
     counts : (J,) array
@@ -40,10 +41,8 @@ class Thresholds:
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers for JSON; NaN becomes ``None``."""
-        return {
-            "within": [None if np.isnan(value) else float(value) for value in self.within],
-            "complete": self.complete,
-        } | ({"note": self.note} if self.note else {})
+        note = {"note": self.note} if self.note else {}
+        return {"within": plain(self.within), "complete": self.complete, **note}
 
 
 def thresholds(problem: Problem) -> Thresholds:

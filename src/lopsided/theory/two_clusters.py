@@ -10,20 +10,13 @@ with q the probability that a sample gives to the other cluster when the directi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import Geometry
 from lopsided.core.problem import Problem
 from lopsided.theory.assembly import geometry_of_logits, merged_clusters, require_cross_entropy
-from lopsided.theory.boundaries import two_cluster_boundaries
-
-Array = NDArray[np.float64]
+from lopsided.theory.boundaries import ClusterPair, two_cluster_boundaries
 
 
 def two_cluster_threshold(problem: Problem) -> float:
@@ -131,16 +124,7 @@ def two_cluster_optimum(problem: Problem) -> Geometry:
                 remedy="use solve()",
             )
         return _told_apart(problem)
-    return _not_told_apart(problem, _states(problem, problem.lambda_z))
-
-
-@dataclass(frozen=True)
-class _States:
-    """Both clusters when nothing tells them apart: logit gap inside, log probability of the other one, bias."""
-
-    gaps: Array
-    log_leaks: Array
-    bias: Array
+    return _not_told_apart(problem)
 
 
 def _require_two_clusters(problem: Problem) -> None:
@@ -149,63 +133,9 @@ def _require_two_clusters(problem: Problem) -> None:
         raise ArgumentError(
             "problem",
             "must have exactly two distinct counts",
-            got=str(problem.clusters.num_clusters),
+            problem.clusters.num_clusters,
             remedy="use solve()",
         )
-
-
-def _states(problem: Problem, decay: float) -> _States:
-    """The two clusters at a decay λ, and the bias that balances them."""
-    clusters = problem.clusters
-    log_missing = np.log(clusters.num_samples * decay / np.sqrt(clusters.counts))
-    log_masses = np.log(clusters.sizes * clusters.counts / clusters.num_samples)
-
-    def at(difference: float) -> tuple[Array, Array]:
-        states = [
-            _cluster_state(clusters.sizes[i], clusters.sizes[1 - i], log_missing[i], sign * difference)
-            for i, sign in ((0, -1.0), (1, 1.0))
-        ]
-        return np.array([gap for gap, _ in states]), np.array([leak for _, leak in states])
-
-    def imbalance(difference: float) -> float:
-        """Falls strictly with the bias of the first cluster minus that of the second."""
-        log_flows = log_masses + at(difference)[1]
-        if problem.lambda_b == 0:
-            return float(log_flows[0] - log_flows[1])
-        curvature = problem.lambda_b * clusters.sizes.prod() / problem.num_classes
-        return float(np.exp(log_flows[0]) - np.exp(log_flows[1]) - curvature * difference)
-
-    difference = 0.0
-    if problem.bias:
-        reach = 1.0
-        while imbalance(-reach) < 0 or imbalance(reach) > 0:
-            reach *= 2
-        difference = _root(imbalance, -reach, reach)
-    gaps, log_leaks = at(difference)
-    bias = difference * np.array([clusters.sizes[1], -clusters.sizes[0]]) / problem.num_classes
-    return _States(gaps, log_leaks, bias)
-
-
-def _cluster_state(size: float, others: float, log_missing: float, shift: float) -> tuple[float, float]:
-    """Logit gap inside a cluster and log probability of the other cluster, whose bias is higher by ``shift``."""
-
-    def log_leak_and_shortfall(gap: float) -> tuple[float, float]:
-        outside = np.log(others) + shift + gap / size
-        total = np.logaddexp(np.logaddexp(gap, outside), np.log(size - 1) if size > 1 else -np.inf)
-        return float(outside - total), float(np.logaddexp(np.log(size), outside) - total)
-
-    leak, shortfall = log_leak_and_shortfall(0.0)
-    if size == 1 or log_missing >= min(shortfall, 0.0):
-        return 0.0, leak
-    high = 1.0
-    while log_leak_and_shortfall(high)[1] > log_missing:
-        high *= 2
-    gap = _root(lambda gap: log_leak_and_shortfall(gap)[1] - log_missing, 0.0, high)
-    return gap, log_leak_and_shortfall(gap)[0]
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(brentq(function, low, high, xtol=1e-14, rtol=1e-14, maxiter=1000))
 
 
 def _told_apart(problem: Problem) -> Geometry:
@@ -234,18 +164,23 @@ def _told_apart(problem: Problem) -> Geometry:
     )
 
 
-def _not_told_apart(problem: Problem, states: _States) -> Geometry:
-    """Any bias mode, λ ≥ λ*: a multiple of the centring matrix on each cluster."""
+def _not_told_apart(problem: Problem) -> Geometry:
+    """Any bias mode, λ ≥ λ*: a multiple of the centring matrix on each cluster, and that of the rarer one is zero."""
     clusters = problem.clusters
-    gaps = states.gaps[clusters.labels]
+    common, rare = np.argsort(-clusters.counts)
+    sizes, counts = clusters.sizes[:, None], clusters.counts[:, None]
+    bias_decay = problem.lambda_b if problem.bias else None
+    pair = ClusterPair(sizes[common], counts[common], sizes[rare], counts[rare], bias_decay, adjustment=0.0)
+    gap = pair.gap_at(problem.lambda_z)
+    gaps = np.where(clusters.labels == common, gap, 0.0)
     same_cluster = clusters.labels[:, None] == clusters.labels[None, :]
     logits = np.diag(gaps) - same_cluster * (gaps / clusters.sizes[clusters.labels])[:, None]
-    separated = states.gaps > 0
-    everything = [list(range(problem.num_classes))]
+    shares = np.where(clusters.labels == common, clusters.sizes[rare], -clusters.sizes[common]) / problem.num_classes
+    rank = int(clusters.sizes[common] - 1) if gap > 0 else 0
     return geometry_of_logits(
         problem,
         logits,
-        states.bias[clusters.labels] if problem.bias else None,
-        rank=int(np.sum((clusters.sizes - 1)[separated])),
-        merged=merged_clusters(problem, ~separated) if separated.any() else everything,
+        pair.advantage(gap) * shares if problem.bias else None,
+        rank=rank,
+        merged=merged_clusters(problem, np.arange(2) == rare) if rank else [list(range(problem.num_classes))],
     )
