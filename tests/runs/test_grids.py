@@ -45,7 +45,7 @@ def test_a_grid_may_use_the_earlier_name_of_a_key():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('data = "digits', "is no TOML file"),
+        ('data = "digits', "is not a TOML file"),
         ("lamda_z = 1", "key 'lamda_z' does not exist; the nearest is 'lambda_z'"),
         ("[gird]\nseed = [0]", "key 'gird' does not exist; the nearest is 'grid'"),
         ("[grid]\nsed = [0]", "key 'sed' does not exist; the nearest is 'seed'"),

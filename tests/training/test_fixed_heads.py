@@ -115,7 +115,7 @@ def test_a_checkpoint_of_another_fixed_head_is_refused(tmp_path):
         ({"head": "predicted", "model": lp.UFM("5,5", 0.01)}, "model must be of 10 classes .*; got one of 2 classes"),
         (
             {"head": "predicted", "model": lp.UFM("5x10", 10.0)},
-            "head must be 'linear' or 'etf' here; got 'predicted', of which problem must keep some classes apart",
+            "head must be 'linear' or 'etf' here; got 'predicted', which does not exist: problem must keep some",
         ),
     ],
 )

@@ -139,16 +139,14 @@ def fit(
         times = min(times, most // int(shares.sum()))
     if times < 1:
         limit = "" if most is None else f", and at most {most} in all"
-        rule = (
-            f"must be in ratios that few samples can keep; {configuration.counts} needs at least"
-            f" {format_counts(shares)} of {configuration.data}; choose others, or other data"
+        raise ArgumentError(
+            "counts",
+            f"must be in the ratios of {configuration.counts}, which takes at least {format_counts(shares)} samples",
+            got=f"{np.asarray(available)[: len(shares)].min()} in a class of {configuration.data}{limit}",
+            remedy="choose others, or other data",
         )
-        raise ArgumentError("counts", rule, got=f"{np.asarray(available)[: len(shares)].min()} in a class{limit}")
-    raised = math.sqrt(divisor / times)
-    names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
-    return configuration.replace(
-        counts=format_counts(times * shares), **{name: raised * getattr(configuration, name) for name in names}
-    )
+    decays = configuration.decays_times(math.sqrt(divisor / times))
+    return configuration.replace(counts=format_counts(times * shares), **decays)
 
 
 def _grids(stated: Any, own: Any) -> list[dict[str, Any]]:

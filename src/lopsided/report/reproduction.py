@@ -12,7 +12,7 @@ import numpy as np
 
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.core.files import writable_folder, write_atomically
-from lopsided.paper.checks import LARGEST_ERROR, Check, Table, all_hold
+from lopsided.paper.checks import LARGEST_ERROR, Table, all_hold
 from lopsided.paper.judge_figures import LARGEST_BIAS_ERROR, threshold_ratios
 from lopsided.paper.results import Reproduction
 from lopsided.report.canvas import PALETTE, new_figure, symbols, tidy, to_png
@@ -105,13 +105,12 @@ def verdicts_markdown(results: Sequence[Reproduction]) -> str:
         lines += [f"  {note}" for note in result.notes]
     for table in [table for result in results for table in result.tables]:
         lines += ["", table.to_markdown()]
-    verdicts = Table(HEADER, tuple(cells(check) for result in results for check in result.checks))
-    return "\n".join([*lines, "", verdicts.to_markdown()]) + "\n"
-
-
-def cells(check: Check) -> tuple[str, ...]:
-    """A verdict under :data:`HEADER`."""
-    return check.run, check.claim, check.target, check.found, "yes" if check.holds else "**no**"
+    cells = (
+        (check.run, check.claim, check.target, check.found, "yes" if check.holds else "**no**")
+        for result in results
+        for check in result.checks
+    )
+    return "\n".join([*lines, "", Table(HEADER, tuple(cells)).to_markdown()]) + "\n"
 
 
 def _draw_axis(result: Reproduction) -> Figure:

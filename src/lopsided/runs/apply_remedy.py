@@ -102,9 +102,7 @@ def _changes(configuration: Configuration, remedy: Remedy) -> dict[str, Any]:
     """Settings of a run from those of a remedy."""
     settings: Mapping[str, Any] = remedy.settings
     if remedy.name == "decay":
-        factor = settings["factor"]
-        names = [name for name in ("lambda_z", "lambda_w", "lambda_h") if getattr(configuration, name) is not None]
-        return {name: factor * getattr(configuration, name) for name in names}
+        return configuration.decays_times(settings["factor"])
     if remedy.name == "samples":
         return {"counts": format_counts(settings["counts"])}
     if remedy.name == "oversampling":

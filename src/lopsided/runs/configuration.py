@@ -164,8 +164,9 @@ class Configuration:
         if self.extra_layers and not predictable:
             raise ArgumentError(
                 "extra_layers",
-                "must be 0 but for plain cross-entropy, features of any sign and a head that is trained",
-                got=f"{self.extra_layers}: no prediction is known",
+                "must be 0 unless the loss is plain cross-entropy, features are of any sign and the head is trained",
+                self.extra_layers,
+                remedy="no prediction is known for other networks",
             )
         if self.head == "linear" and self.dim is not None and self.dim < num_classes:
             raise ArgumentError(
@@ -211,6 +212,11 @@ class Configuration:
     def decays(self) -> dict[str, Any]:
         """λ_w, λ_h and λ_b, as ``train`` takes them."""
         return {name: getattr(self.model, name) for name in ("lambda_w", "lambda_h", "lambda_b")}
+
+    def decays_times(self, factor: float) -> dict[str, float]:
+        """The decays that were stated, but for that of the bias, times a factor."""
+        stated = {name: getattr(self, name) for name in ("lambda_z", "lambda_w", "lambda_h")}
+        return {name: factor * decay for name, decay in stated.items() if decay is not None}
 
     @property
     def descent(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         reason = f"cannot read {str(path)!r} ({error.strerror or error})"
         raise ArgumentError("config", "must be a TOML file", remedy=reason) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError("config", f"{str(path)!r} is no TOML file: {error}") from None
+        raise ArgumentError("config", f"{str(path)!r} is not a TOML file: {error}") from None
 
 
 def expand(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> list[Configuration]:

@@ -163,7 +163,7 @@ def _with_head(network: FeatureNetwork, head: Head, model: UFM | None, seed: int
         try:
             network.head = predicted_head(model, old.in_features, seed=seed, bias=old.bias is not None)
         except ValueError as error:
-            got = f"'predicted', of which {error}"
+            got = f"'predicted', which does not exist: {error}"
             raise ArgumentError("head", "must be 'linear' or 'etf' here", got=got) from None
     return network
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from lopsided.core.arguments import check_choice, check_number
 from lopsided.nn.loss_modules import DataTerm
 from lopsided.nn.penalties import classifier_penalty, squared_feature_norm
+from lopsided.nn.sampling import place_among_processes
 from lopsided.training.networks import FeatureNetwork
 
 
@@ -37,20 +38,10 @@ class Decays:
     bias: float
 
     def penalty(self, weights: Sequence[Tensor], bias: Tensor | None, squared_features: Tensor | float) -> Tensor:
-        r"""Return :math:`\frac12(\lambda_w\|W\|_F^2+\lambda_h\|H\|_F^2+\lambda_b\|b\|^2)`.
+        r"""Return :math:`\frac12(\lambda_w\|W\|_F^2+\lambda_h\|H\|_F^2+\lambda_b\|b\|^2)`, a scalar tensor.
 
-        Parameters
-        ----------
-        weights : sequence of tensors
-            What else is decayed like W, then W: :attr:`FeatureNetwork.decayed_weights`.
-        bias : (K,) tensor or None
-            b, if there is one.
-        squared_features : scalar tensor or float
-            :math:`\|H\|_F^2`, over all N samples.
-
-        Returns
-        -------
-        scalar tensor
+        ``weights`` are :attr:`FeatureNetwork.decayed_weights`: what else is decayed like W, then W. ``bias`` is b,
+        (K,), and ``squared_features`` are :math:`\|H\|_F^2` over all N samples.
         """
         total = classifier_penalty(weights[-1], bias, self.weight, self.bias) + 0.5 * self.features * squared_features
         for weight in weights[:-1]:
@@ -210,11 +201,12 @@ class RegularisedObjective(LightningModule):
 
     def _share_of_batch(self, size: int) -> float:
         """The samples here over those of an average process: 1 where there is one process, or all have as many."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        processes, _ = place_among_processes()
+        if processes == 1:
             return 1.0
         total = torch.tensor(size, device=self.device)
         torch.distributed.all_reduce(total)
-        return torch.distributed.get_world_size() * size / int(total)
+        return processes * size / int(total)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule of its learning rate, stepped at every batch."""

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lopsided.core.arguments import ArgumentError
 from lopsided.data import ImbalancedData
 from lopsided.metrics import measure
+from lopsided.nn.sampling import place_among_processes
 from lopsided.training.evaluation import Evaluation, evaluate, refresh_batch_norm
 from lopsided.training.objective import RegularisedObjective
 from lopsided.training.resampling import Resampling
@@ -133,7 +134,7 @@ class Recorder(Callback):
 
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    processes, _ = place_among_processes()
+    if processes > 1:
         torch.distributed.all_reduce(value)
-        value = value / torch.distributed.get_world_size()
-    return value
+    return value / processes
