@@ -69,9 +69,9 @@ def test_an_estimate_that_still_falls_is_not_believed():
         assert watch.update(state(1.5), Forecast([[2, 3]], ratio, 0.01, 0.5)) == []
     (alarm,) = watch.update(state(1.5), Forecast([[2, 3]], 1.45, 0.01, 0.25))
     assert str(alarm).startswith(
-        "classes 2–3 are about to merge: the optimum at the decay measured, 1.45 times the least"
+        "classes 2–3 are about to merge: the optimum at the decay measured, 1.45 times the lowest"
     )
-    assert "off balance by 25 %" in str(alarm)
+    assert "out of balance by 25 %" in str(alarm)
 
 
 def test_few_samples_prove_nothing_but_theory_needs_none():

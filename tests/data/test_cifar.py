@@ -103,7 +103,7 @@ def test_a_hub_out_of_reach_is_answered_with_what_to_do(library, tmp_path, monke
     monkeypatch.delenv("LOPSIDED_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(
-        ValueError, match=r"could not be had from uoft-cs/cifar10 .*; or put its Parquet files into"
+        ValueError, match=r"could not be loaded from uoft-cs/cifar10 .*; or put its Parquet files into"
     ) as error:
         load_data("cifar10", "5x10")
     assert "\n" not in str(error.value)

@@ -177,7 +177,7 @@ def test_a_member_shorter_than_its_header_says_is_refused_before_any_is_read(tmp
 def test_a_member_that_is_no_array_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("features.npy", "0 1 2")
-    with pytest.raises(ValueError, match="'features', which is in none"):
+    with pytest.raises(ValueError, match="'features', which is in another"):
         open_arrays(tmp_path / "a.npz")
 
 

@@ -65,7 +65,8 @@ def test_a_class_may_be_called_test(tmp_path):
 
 def test_images_are_scaled_where_asked(folder):
     write_images(folder / "train" / "dog", 2, size=(9, 4))
-    with pytest.raises(ValueError, match=r"image_size must be given, .* has 6×5 pixels, .*dog.*0[01].png' 9×4"):
+    sizes = r"image_size must be given where images differ in size: .* has 6×5 pixels, .*dog.*0[01].png' 9×4"
+    with pytest.raises(ValueError, match=sizes):
         load_data(f"folder:{folder}", "2x4")
     assert load_data(f"folder:{folder}", "2x4", image_size=8).input_shape == (3, 8, 8)
 

@@ -146,7 +146,10 @@ def test_a_network_trained_on_the_digits_tells_its_decay_and_is_predicted_by_it(
         ({"weight_decay": math.nan}, "weight_decay must be a finite number above 0; got nan"),
         ({"weight_decay": 0.1, "bias_decay": -1.0}, "bias_decay must be a finite number of at least 0"),
         ({"weight_decay": 0.1, "weight": None}, "weight must be given"),
-        ({"weight_decay": 0.1, "weight": torch.zeros(5, 12)}, "weight must have a size.*got a weight of zero"),
+        (
+            {"weight_decay": 0.1, "weight": torch.zeros(5, 12)},
+            "weight and features must not be zero.*got a weight",
+        ),
         ({"weight_decay": 0.1, "weight": torch.ones(4, 12)}, "weight must have shape"),
     ],
 )

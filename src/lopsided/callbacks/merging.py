@@ -145,16 +145,13 @@ class MergeWatch:
     def _seen(self, distances: Array, best: Array) -> list[MergeAlarm]:
         alarms = []
         if merged := np.flatnonzero((distances <= 1) & (best >= APART)).tolist():
-            reason = f"the distance from the nearest class had been {_times(best[merged].min())} that of merged ones"
+            reason = f"the distance from the nearest class had been {_times(best[merged].min())}"
             alarms.append(MergeAlarm(merged, True, reason))
         if falling := sorted(self._falling(best) - set(merged)):
             before, now = np.array(self._distances)[0][falling], distances[falling]
             drop = 100 * (1 - float(np.median(now / before)))
-            nearest = float(now.min())
-            reason = (
-                f"the distance from the nearest class fell by {drop:.0f} % in {HORIZON} measurements, to"
-                f" {_times(nearest)} that of merged ones"
-            )
+            fall = f"fell by {drop:.0f} % in {HORIZON} measurements, to {_times(now.min())}"
+            reason = f"the distance from the nearest class {fall}"
             alarms.append(MergeAlarm(falling, False, reason))
         return alarms
 
@@ -168,17 +165,17 @@ class MergeWatch:
             if len(held) < 2:
                 continue
             merged = bool((distances[held] <= 1).all())
-            past = f", {forecast.ratio:.3g} times the least that loses classes," if forecast.ratio >= 1 else ""
+            past = f", {forecast.ratio:.3g} times the lowest at which classes merge," if forecast.ratio >= 1 else ""
             near = distances[held][np.isfinite(distances[held])]
             reason = (
-                f"the optimum at the decay measured{past} does not tell these apart (classifier and features are off"
+                f"the optimum at the decay measured{past} does not tell these apart (classifier and features are out of"
                 f" balance by {100 * forecast.mismatch:.0f} %)"
             )
             if len(near):
-                reason += f"; the distance from the nearest class is {_times(float(near.min()))} that of merged ones"
+                reason += f"; the distance from the nearest class is {_times(near.min())}"
             alarms.append(MergeAlarm(held, merged, reason))
         return alarms
 
 
 def _times(value: float) -> str:
-    return f"{value:.2g} times"
+    return f"{value:.2g} times the one at which classes count as merged"

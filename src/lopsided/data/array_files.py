@@ -156,7 +156,7 @@ class _Npz(ArrayFile):
             try:
                 shape, in_columns, dtype = read[np.lib.format.read_magic(stream)](stream)
             except (ValueError, KeyError):
-                self.refuse("hold arrays in NumPy's format", f"{name!r}, which is in none that is read,", _REMEDY)
+                self.refuse("hold arrays in NumPy's format", f"{name!r}, which is in another or a newer one,", _REMEDY)
             # Of arrays with one row or column NumPy says either.
             in_columns = in_columns and sum(side > 1 for side in shape) > 1
             return _Layout(shape, dtype, in_columns, stream.tell())

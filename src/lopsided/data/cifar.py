@@ -65,7 +65,7 @@ class Cifar:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ArgumentError(
                 "data",
-                f"{self.name!r} could not be had from {source} ({reason})",
+                f"{self.name!r} could not be loaded from {source} ({reason})",
                 remedy=f"once fetched it is cached; or put its Parquet files into {places[0]}",
             ) from None
 
@@ -80,15 +80,13 @@ class Cifar:
         for row, image in enumerate(part["img"]):
             planes = np.asarray(image.convert("RGB"))
             if planes.shape != (32, 32, 3):
-                raise ArgumentError(
-                    "data", f"{self.name!r} must be images of 32×32 pixels", got=f"{image.size} in row {row}"
-                )
+                rule = f"{self.name!r} must be images of 32×32 pixels"
+                raise ArgumentError("data", rule, got=f"{image.size} in row {row}")
             pixels[row] = planes.transpose(2, 0, 1)
         labels, last = np.asarray(part[self.label], dtype=np.int64), len(self.class_names) - 1
         if labels.size and not 0 <= labels.min() <= labels.max() <= last:
-            raise ArgumentError(
-                "data", f"{self.name!r} must have labels in 0 … {last}", got=f"{labels.min()} … {labels.max()}"
-            )
+            found = f"{labels.min()} … {labels.max()}"
+            raise ArgumentError("data", f"{self.name!r} must have labels in 0 … {last}", got=found)
         return Images(pixels, labels)
 
 

@@ -45,21 +45,16 @@ def read_image_folder(path: str | Path, image_size: int | None = None) -> DataSe
     def part(place: Path) -> Images:
         unknown = {entry.name for entry in place.iterdir() if entry.is_dir()} - set(names)
         if unknown:
-            raise ArgumentError(
-                "data", f"folder {str(place)!r} must have the classes of the training part", min(unknown)
-            )
+            rule = f"folder {str(place)!r} must have the classes of the training part"
+            raise ArgumentError("data", rule, min(unknown))
         files = [(file, label) for label, name in enumerate(names) for file in _files(place / name)]
 
         def read(row: int) -> NDArray[Any]:
             image = _open(files[row][0], mode, image_size)
             if image.shape != shape:
-                raise ArgumentError(
-                    "image_size",
-                    (
-                        f"must be given, for images differ: {str(first)!r} has {shape[1]}×{shape[2]} pixels,"
-                        f" {str(files[row][0])!r} {image.shape[1]}×{image.shape[2]}"
-                    ),
-                )
+                sizes = f"{str(first)!r} has {shape[1]}×{shape[2]} pixels, {str(files[row][0])!r} "
+                sizes += f"{image.shape[1]}×{image.shape[2]}"
+                raise ArgumentError("image_size", f"must be given where images differ in size: {sizes}")
             return image
 
         return Images(LazyInputs(read), np.array([label for _, label in files], dtype=np.int64))
@@ -106,21 +101,17 @@ def read_torch_dataset(name: str) -> DataSet:
     made = load_factory(name, "data")()
     parts = made if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 2 or not all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in parts):
-        raise ArgumentError(
-            "data",
-            f"{name!r} must give a torch Dataset with a length, or a pair (train, test)",
-            got=str(type(made).__name__),
-        )
+        rule = f"{name!r} must give a torch Dataset with a length, or a pair (train, test)"
+        raise ArgumentError("data", rule, got=type(made).__name__)
     read = [_torch_part(name, part) for part in parts]
     number = int(read[0].labels.max(initial=-1)) + 1
     if number < 2:
-        raise ArgumentError("data", f"{name!r} must have at least two classes", got=str(number))
+        raise ArgumentError("data", f"{name!r} must have at least two classes", number)
     classes = getattr(parts[0], "classes", None)
     names = tuple(map(str, range(number) if classes is None else classes))
     if len(names) < number:
-        raise ArgumentError(
-            "data", f"{name!r} must name each of its {number} classes in 'classes'", got=f"{len(names)} names"
-        )
+        rule = f"{name!r} must name each of its {number} classes in 'classes'"
+        raise ArgumentError("data", rule, got=f"{len(names)} names")
     return DataSet(names, read[0], read[1] if len(read) == 2 else None, standardise=False)
 
 
@@ -130,7 +121,7 @@ def _torch_part(name: str, part: Any) -> Images:
         listed = [part[row][1] for row in range(len(part))]
     labels = np.array([int(label) for label in listed], dtype=np.int64)
     if labels.min(initial=0) < 0:
-        raise ArgumentError("data", f"{name!r} must have labels 0 … K − 1", got=str(labels.min()))
+        raise ArgumentError("data", f"{name!r} must have labels 0 … K − 1", int(labels.min()))
 
     def read(row: int) -> NDArray[Any]:
         value = np.asarray(part[row][0])

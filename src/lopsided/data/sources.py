@@ -120,7 +120,7 @@ def find_source(name: str, root: str | Path | None, download: bool, image_size: 
     if download and not known:
         raise ArgumentError("download", f"must be left out: {name!r} has no public address")
     if image_size is not None and not is_folder:
-        raise ArgumentError("image_size", f"must be left out: it is for folder:PATH, not {name!r}", got=str(image_size))
+        raise ArgumentError("image_size", f"must be left out: it is for folder:PATH, not {name!r}", image_size)
     if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
         raise ArgumentError("image_size", "must be a whole number of at least 1", image_size)
     if known:

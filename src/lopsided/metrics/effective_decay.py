@@ -195,11 +195,11 @@ def effective_decay(
         has_bias = has_bias is not False
         squared_features, scatter = float(_squares(geometry)), None
     if not geometry.has_classifier:
-        raise ArgumentError("weight", "must be given: the balance is one between classifier and features", got="none")
+        raise ArgumentError("weight", "must be given: the decay is read off the sizes of classifier and features")
     squared_weight = float(np.sum(geometry.classifier**2))
     if squared_weight == 0 or squared_features == 0:
         found = "a weight of zero" if squared_weight == 0 else "features of zero"
-        raise ArgumentError("weight", "must have a size, and so must the features, to tell a decay", got=found)
+        raise ArgumentError("weight", "and features must not be zero: their sizes tell the decay", got=found)
     lambda_h = weight_decay * squared_weight / squared_features
     lambda_z = weight_decay * math.sqrt(squared_weight / squared_features)
     mismatch, shares = _balance(geometry, scatter)

@@ -22,7 +22,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """What one pass leaves.
+    """What one pass over data found.
 
     Attributes
     ----------

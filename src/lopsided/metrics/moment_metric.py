@@ -97,11 +97,8 @@ class MomentMetric(Metric):
                 got=type(value).__name__,
             )
         if isinstance(weight, Tensor) and weight.shape != self._shape[:2]:
-            raise ArgumentError(
-                "classifier",
-                f"must have a weight of shape (K, d), {self._shape[:2]} here",
-                tuple(weight.shape),
-            )
+            rule = f"must have a weight of shape (K, d), {self._shape[:2]} here"
+            raise ArgumentError("classifier", rule, tuple(weight.shape))
         self._classifier = _Shared(value)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -227,19 +227,13 @@ class Moments:
         """
         samples, classes = as_tensor(features, "features"), as_tensor(labels, "labels")
         if samples.ndim != 2 or samples.shape[1] != self.dim:
-            raise ArgumentError(
-                "features",
-                f"must have shape (B, d) with d = {self.dim}, one row a sample",
-                value=tuple(samples.shape),
-            )
+            rule = f"must have shape (B, d) with d = {self.dim}, one row a sample"
+            raise ArgumentError("features", rule, tuple(samples.shape))
         if samples.is_complex():
             raise ArgumentError("features", "must be real numbers", got=str(samples.dtype))
         if classes.shape != samples.shape[:1]:
-            raise ArgumentError(
-                "labels",
-                f"must have shape (B,) with B = {len(samples)}, one class index a sample",
-                value=tuple(classes.shape),
-            )
+            rule = f"must have shape (B,) with B = {len(samples)}, one class index a sample"
+            raise ArgumentError("labels", rule, tuple(classes.shape))
         if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
             raise ArgumentError(
                 "labels", "must have an integer dtype", got=str(classes.dtype), remedy="use labels.long()"

@@ -120,7 +120,7 @@ def predicted_head(problem: UFM | Solution, dim: int, *, seed: int = 0, bias: bo
     """
     solution = problem if isinstance(problem, Solution) else problem.solve()
     if solution.problem.features != "any":
-        rule = "must have features of any sign for predicted_head(), which turns them"
+        rule = "must have features of any sign for predicted_head(), which rotates them"
         raise ArgumentError("problem", rule, got=str(solution.problem))
     left, values, _ = np.linalg.svd(solution.geometry.classifier, full_matrices=False)
     rank = int(np.sum(values > 1e-9 * max(float(values[0]), 1e-300)))

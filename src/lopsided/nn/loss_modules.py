@@ -135,7 +135,7 @@ class DataTerm(nn.Module):
             raise ArgumentError(
                 "labels",
                 f"must have shape (B,), one class for each of the {len(logits)} rows of logits, and B at least 1",
-                got=str(tuple(labels.shape)),
+                value=tuple(labels.shape),
             )
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise ArgumentError("labels", "must be class indices of an integer dtype", got=str(labels.dtype))
@@ -148,7 +148,7 @@ class DataTerm(nn.Module):
                 "labels",
                 f"must be 0 to {self.num_classes - 1}, the classes of counts",
                 low if low < 0 else high,
-                remedy="leave samples out that have no class",
+                remedy="leave out samples without a class",
             )
 
 

@@ -147,7 +147,7 @@ def optimizer_decays(
         twice = ", and penalised by the loss as well: twice" if explicit_bias_penalty > 0 else ""
         notes.append(
             f"the optimiser decays the bias of the classifier{twice}; that moves the optimum of imbalanced classes;"
-            " put it into a group with weight_decay=0 to leave it free, or count with its lambda_b"
+            " put it into a group with weight_decay=0 to leave it free, or take its lambda_b into account"
         )
     if loss_reduction == "sum":
         notes.append(f"the loss is a sum over the batch: every decay counts for 1/{batch_size} of its value")

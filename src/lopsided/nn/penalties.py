@@ -46,7 +46,7 @@ def feature_penalty(features: Tensor, lambda_h: float, *, num_samples: int) -> T
 def squared_feature_norm(features: Tensor, num_samples: int) -> Tensor:
     r"""Estimate :math:`\|H\|_F^2` over all N samples from a batch of B: N/B times the batch's own."""
     if features.ndim != 2 or len(features) == 0:
-        raise ArgumentError("features", "must have shape (B, d), one row a sample", got=str(tuple(features.shape)))
+        raise ArgumentError("features", "must have shape (B, d), one row a sample", tuple(features.shape))
     if num_samples < 1:
         raise ArgumentError("num_samples", "must be the number of training samples, at least 1", num_samples)
     raised = features if features.dtype == torch.float64 else features.float()

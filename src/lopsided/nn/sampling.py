@@ -19,9 +19,6 @@ from lopsided.core.arguments import ArgumentError, check_whole
 from lopsided.core.count_sources import ClassCounts, read_counts
 from lopsided.core.counts import as_array, format_counts
 
-#: Factor by which seeds are set apart, so that no epoch of one is an epoch of the next.
-_EPOCHS = 1_000_003
-
 
 class ClassSampler(DistributedSampler[int]):
     """Shows the samples of each class a fixed number of times an epoch, in one process or shared among several.
@@ -115,7 +112,7 @@ class ClassSampler(DistributedSampler[int]):
         tensor([0, 1, 2, 2])
         """
         epoch = self.epoch if epoch is None else epoch
-        generator = torch.Generator().manual_seed((_EPOCHS * self.seed + epoch) % 2**63)
+        generator = epoch_generator(self.seed, epoch)
         drawn = torch.randperm(len(self._labels), generator=generator)
         drawn = drawn[self._labels[drawn].argsort(stable=True)]  # class by class, each in random order
         labels = self._labels[drawn]
@@ -146,6 +143,11 @@ def place_among_processes() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size(), torch.distributed.get_rank()
     return 1, 0
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The random numbers of one epoch; seeds are set so far apart that no epoch of one is an epoch of the next."""
+    return torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**63)
 
 
 def _check_place(num_replicas: int | None, rank: int | None) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lopsided.core.arguments import ArgumentError, check_whole
 from lopsided.data import ImbalancedData
-from lopsided.nn.sampling import ClassSampler, place_among_processes
+from lopsided.nn.sampling import ClassSampler, epoch_generator, place_among_processes
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self._order()
         processes, rank = place_among_processes()
-        generator = torch.Generator().manual_seed((1_000_003 * self._seed + self._epoch) % 2**63)
+        generator = epoch_generator(self._seed, self._epoch)
         for rows in order.tensor_split(self._number):
             inputs = self._data.inputs[rows]
             if self._augmentation != Augmentation():
