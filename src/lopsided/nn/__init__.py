@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lopsided.core.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from lopsided.nn.decays import Decays as Decays
     from lopsided.nn.heads import FixedHead as FixedHead
     from lopsided.nn.heads import predicted_head as predicted_head
     from lopsided.nn.heads import simplex_etf_head as simplex_etf_head
@@ -26,15 +27,18 @@ if TYPE_CHECKING:
     from lopsided.nn.published_losses import LogitAdjustedLoss as LogitAdjustedLoss
     from lopsided.nn.published_losses import VSLoss as VSLoss
     from lopsided.nn.published_losses import WeightedCrossEntropy as WeightedCrossEntropy
+    from lopsided.nn.reading import read_decays as read_decays
     from lopsided.nn.sampling import ClassSampler as ClassSampler
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
+    decays="Decays",
     heads="FixedHead predicted_head simplex_etf_head",
     loss_modules="DataTerm loss_module",
     optimizer_decay="DecayWarning OptimizerDecays optimizer_decays",
     optimizer_groups="decay_groups",
     penalties="classifier_penalty feature_penalty",
     published_losses="CDTLoss FocalLossModule LDAMLoss LDTLoss LogitAdjustedLoss VSLoss WeightedCrossEntropy",
+    reading="read_decays",
     sampling="ClassSampler",
 )
