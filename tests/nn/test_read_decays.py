@@ -10,7 +10,7 @@ from torch import nn
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.nn import read_decays
-from nn.networks_to_read import CASES, ROW, D, K, Of, Residual, mlp
+from nn.networks_to_read import CASES, ROW, D, K, Of, Residual, mlp, one_thread  # noqa: F401
 
 N, DECAY = 1000, 2e-3
 DECOUPLED = {"decoupled_weight_decay": True}

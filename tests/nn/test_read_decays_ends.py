@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from torch import nn
 from torch.nn import functional
 
+from lopsided.model import UFM
 from lopsided.nn import read_decays
 from lopsided.nn.head_in_trace import find_head
 from lopsided.nn.scale_free import shrinking
@@ -216,8 +217,8 @@ def test_scales_and_shifts_decayed_differently(scale, shift):
     h = features_of(net, net[2], x).detach()
     paid = scale / 2 * net[1].weight.square().sum() + shift / 2 * net[1].bias.square().sum()
     about, mean = (h - h.mean(0)).square().sum(), h.mean(0).square().sum()
-    assert float(paid) == pytest.approx(float(scale / 18 * about + shift / 2 * mean))
-    assert float(paid) >= d.lambda_h / 2 * float(h.square().sum())
+    assert paid.item() == pytest.approx(float(scale / 18 * about + shift / 2 * mean))
+    assert paid.item() >= d.lambda_h / 2 * float(h.square().sum())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -263,3 +264,34 @@ def test_a_scale_free_weight_ten_times_as_large_changes_nothing(name):
         if name in d.scale_free:
             parameter.mul_(10.0)
     assert torch.allclose(net(x), before, rtol=1e-9)
+
+
+def test_features_that_are_not_free_may_keep_classes_apart():
+    """One channel, whose scale the common classes pay for: the rare ones do not merge at twice their threshold."""
+    counts = torch.tensor([100.0, 100.0, 4.0, 4.0], dtype=torch.float64)
+    decay = 2 * float((counts[-1] / counts.sum()).sqrt())
+    x = torch.tensor([-1.0, 1.0, 4.0, -4.0], dtype=torch.float64)
+    x = x / ((counts * x**2).sum() / counts.sum()).sqrt()
+    best = np.inf
+    for seed in range(5):
+        torch.manual_seed(seed)
+        scale, shift, weight, bias = (nn.Parameter(torch.randn(k, dtype=torch.float64)) for k in (1, 1, 4, 4))
+        lbfgs = torch.optim.LBFGS([scale, shift, weight, bias], max_iter=500, line_search_fn="strong_wolfe")
+
+        def objective(scale=scale, shift=shift, weight=weight, bias=bias, lbfgs=lbfgs):
+            lbfgs.zero_grad()
+            logits = torch.outer(scale * x + shift, weight) + bias
+            loss = functional.cross_entropy(logits, torch.arange(4), reduction="none")
+            squares = sum(parameter.square().sum() for parameter in (scale, shift, weight, bias))
+            total = (counts * loss).sum() / counts.sum() + decay / 2 * squares
+            total.backward()
+            return total
+
+        lbfgs.step(objective)
+        if (reached := objective().item()) < best:
+            means = torch.outer(scale * x + shift, weight).detach()
+            best, apart = reached, float((means[2] - means[3]).abs().max())
+    model = UFM("100x2,4x2", lambda_w=decay, lambda_h=decay / 208, lambda_b=decay).solve()
+    assert [2, 3] in model.geometry.merged
+    assert best > model.objective
+    assert apart > 4

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lopsided.core.arguments import ArgumentError, check_choice, check_number
+from lopsided.nn.optimizer_kinds import felt_decay, is_decoupled
 
 
 class DecayWarning(UserWarning):
@@ -151,7 +152,7 @@ def optimizer_decays(
         )
     if loss_reduction == "sum":
         notes.append(f"the loss is a sum over the batch: every decay counts for 1/{batch_size} of its value")
-    decoupled = any(_is_decoupled(*groups[index]) for index in weight_groups)
+    decoupled = any(is_decoupled(*groups[index]) for index in weight_groups)
     if decoupled and _decay_of(groups, weight_groups) > 0:
         notes.append(
             "the decay is decoupled from the gradient, so it is no penalty λ/2 ‖W‖²: "
@@ -194,10 +195,6 @@ def _decay_of(groups: _Groups, indices: Iterable[int]) -> float:
     return sum((float(groups[index][1].get("weight_decay", 0.0)) for index in indices), 0.0)
 
 
-def _is_decoupled(optimizer: Optimizer, group: dict[str, Any]) -> bool:
-    return isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay", False))
-
-
 def _about_weight(groups: _Groups, indices: tuple[int, ...], penalty: float) -> Iterable[str]:
     decay = _decay_of(groups, indices)
     if len(indices) > 1:
@@ -212,28 +209,9 @@ def _about_weight(groups: _Groups, indices: tuple[int, ...], penalty: float) -> 
         yield "nothing decays the classifier: the model has no optimum then; give its group a weight_decay"
 
 
-@torch.no_grad()
 def _felt(groups: _Groups, parameter: Tensor, penalty: float) -> tuple[float | None, tuple[float, float] | None]:
     """The decay that a parameter feels from its groups and the loss's penalty, and its spread, where known."""
-    coupled = penalty
-    shrunk: Tensor | None = None
-    for optimizer, group in groups:
-        decay = float(group.get("weight_decay", 0.0))
-        if decay == 0 or not _is_decoupled(optimizer, group):
-            coupled += decay
-            continue
-        state = optimizer.state.get(parameter, {})
-        if "exp_avg_sq" not in state:
-            return None, None
-        mean_square = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
-        unbiased = mean_square.double() / (1 - group["betas"][1] ** float(state["step"]))
-        own = decay * (unbiased.sqrt() + group["eps"])
-        shrunk = own if shrunk is None else shrunk + own
-    if shrunk is None:
-        return coupled, None
-    # The penalty of one size for all entries that has the same sum of λ_ij w_ij², the classifier's pull inwards.
-    squares = parameter.double().square()
-    if float(squares.sum()) == 0:
-        squares = torch.ones_like(squares)
-    mean = float((shrunk * squares).sum() / squares.sum())
-    return coupled + mean, (coupled + float(shrunk.min()), coupled + float(shrunk.max()))
+    found = felt_decay(groups, parameter)
+    if found.value is None or found.high is None:
+        return None, None
+    return penalty + found.value, (penalty + found.low, penalty + found.high) if found.decoupled else None

@@ -85,7 +85,6 @@ def is_decoupled(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:
     return None
 
 
-@torch.no_grad()
 def parameter_decay(optimizers: Iterable[Optimizer], parameter: Tensor) -> ParameterDecay:
     """The decay that a parameter feels, summed over the groups that hold it.
 
@@ -100,6 +99,16 @@ def parameter_decay(optimizers: Iterable[Optimizer], parameter: Tensor) -> Param
     held = groups_holding(optimizers, parameter)
     if not held or not parameter.requires_grad:
         return ParameterDecay(0.0, 0.0, 0.0, trained=False)
+    return felt_decay(held, parameter)
+
+
+@torch.no_grad()
+def felt_decay(held: Sequence[tuple[Optimizer, dict[str, Any]]], parameter: Tensor) -> ParameterDecay:
+    """The same of the groups that hold the parameter, each as often as it does.
+
+    What a decoupled decay amounts to is the penalty of one size for all entries that has the same sum of λ_i θ_i², the
+    pull inwards.
+    """
     coupled, reason = 0.0, ""
     shrunk: Tensor | None = None
     unknown = False
