@@ -266,32 +266,43 @@ def test_a_scale_free_weight_ten_times_as_large_changes_nothing(name):
     assert torch.allclose(net(x), before, rtol=1e-9)
 
 
-def test_features_that_are_not_free_may_keep_classes_apart():
-    """One channel, whose scale the common classes pay for: the rare ones do not merge at twice their threshold."""
-    counts = torch.tensor([100.0, 100.0, 4.0, 4.0], dtype=torch.float64)
-    decay = 2 * float((counts[-1] / counts.sum()).sqrt())
-    x = torch.tensor([-1.0, 1.0, 4.0, -4.0], dtype=torch.float64)
-    x = x / ((counts * x**2).sum() / counts.sum()).sqrt()
-    best = np.inf
-    for seed in range(5):
-        torch.manual_seed(seed)
-        scale, shift, weight, bias = (nn.Parameter(torch.randn(k, dtype=torch.float64)) for k in (1, 1, 4, 4))
-        lbfgs = torch.optim.LBFGS([scale, shift, weight, bias], max_iter=500, line_search_fn="strong_wolfe")
+#: Counts, what a single batch normalisation sees of each class, and the decay in thresholds of the rare classes.
+FIXED = {
+    "apart": ([100, 100, 4, 4], [[-1.0], [1.0], [4.0], [-4.0]], 2.0),
+    "recognised": ([187, 187, 18, 18], [[-0.1, 0.3], [-0.01, -1.11], [-0.53, 1.86], [-0.3, -7.86]], 1.1),
+}
 
-        def objective(scale=scale, shift=shift, weight=weight, bias=bias, lbfgs=lbfgs):
+
+@pytest.mark.parametrize("name", FIXED)
+def test_features_that_are_not_free_may_keep_classes_apart(name):
+    """Fixed inputs of one batch normalisation: rare classes stay apart, even recognised, past their threshold."""
+    numbers, inputs, ratio = FIXED[name]
+    counts, x = torch.tensor(numbers, dtype=torch.float64), torch.tensor(inputs, dtype=torch.float64)
+    total = float(counts.sum())
+    decay = ratio * float((counts[-1] / total).sqrt())
+    x = x - counts @ x / total
+    x = x / (counts @ x**2 / total).sqrt()
+    best = np.inf
+    for seed in range(8):
+        torch.manual_seed(seed)
+        shapes = [(x.shape[1],), (x.shape[1],), (4, x.shape[1]), (4,)]
+        parameters = [nn.Parameter(1.5 * torch.randn(shape, dtype=torch.float64)) for shape in shapes]
+        lbfgs = torch.optim.LBFGS(parameters, max_iter=500, line_search_fn="strong_wolfe")
+
+        def objective(parameters=parameters, lbfgs=lbfgs):
             lbfgs.zero_grad()
-            logits = torch.outer(scale * x + shift, weight) + bias
-            loss = functional.cross_entropy(logits, torch.arange(4), reduction="none")
-            squares = sum(parameter.square().sum() for parameter in (scale, shift, weight, bias))
-            total = (counts * loss).sum() / counts.sum() + decay / 2 * squares
-            total.backward()
-            return total
+            scale, shift, weight, bias = parameters
+            loss = functional.cross_entropy((scale * x + shift) @ weight.T + bias, torch.arange(4), reduction="none")
+            value = counts @ loss / total + decay / 2 * sum(parameter.square().sum() for parameter in parameters)
+            value.backward()
+            return value
 
         lbfgs.step(objective)
         if (reached := objective().item()) < best:
-            means = torch.outer(scale * x + shift, weight).detach()
-            best, apart = reached, float((means[2] - means[3]).abs().max())
-    model = UFM("100x2,4x2", lambda_w=decay, lambda_h=decay / 208, lambda_b=decay).solve()
+            scale, shift, weight, bias = (parameter.detach() for parameter in parameters)
+            best, means, outputs = reached, (scale * x + shift) @ weight.T, (scale * x + shift) @ weight.T + bias
+    model = UFM([int(count) for count in numbers], lambda_w=decay, lambda_h=decay / total, lambda_b=decay).solve()
     assert [2, 3] in model.geometry.merged
     assert best > model.objective
-    assert apart > 4
+    assert float((means[2] - means[3]).abs().max()) > 1
+    assert (outputs.argmax(1).tolist() == [0, 1, 2, 3]) == (name == "recognised")

@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lopsided.core.arguments import ArgumentError, check_whole
+from lopsided.nn.cost import Cost, NotDescribedError
 from lopsided.nn.decays import Decays
-from lopsided.nn.ends import Cost, NotDescribedError, read_end
+from lopsided.nn.ends import read_end
 from lopsided.nn.head_in_trace import Head, find_head
 from lopsided.nn.optimizer_kinds import ParameterDecay, as_optimizers, parameter_decay
 from lopsided.nn.reading_words import Reading, statement_of
@@ -106,7 +107,7 @@ def read_decays(
     scales = _in_order(cost.parameters if cost is not None else (), named)
     reading = Reading(
         head=head.name,
-        shape=tuple(head.module.weight.shape),  # type: ignore[union-attr, arg-type]
+        shape=tuple(head.module.weight.shape),  # type: ignore[arg-type]
         weight=weight,
         bias=bias,
         has_bias=bias_name is not None,
@@ -186,12 +187,12 @@ def _bias_name(head: Head, by_tensor: dict[int, str]) -> str | None:
         return None
     parameter = getattr(head.module, "bias", None)
     name = by_tensor.get(id(parameter))
-    if name is None:
+    if parameter is None or name is None:
         raise ArgumentError(
             "classifier", "must hold its bias as a parameter of its own", got=f"{head.name!r}, which computes it"
         )
     if not parameter.requires_grad:
-        if bool((parameter != 0).any()):  # type: ignore[union-attr]
+        if bool((parameter != 0).any()):
             raise ArgumentError(
                 "classifier", "must have a bias that is trained, or zero", got=f"{name!r} with requires_grad=False"
             )

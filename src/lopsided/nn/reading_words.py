@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lopsided.nn.ends import Cost, NotDescribedError
+from lopsided.nn.cost import Cost, NotDescribedError
 from lopsided.nn.optimizer_kinds import ParameterDecay
 
 _ONLY = "only measuring the trained network, or a forecast from its features, says what its decay does"
