@@ -143,9 +143,8 @@ class _Walk:
         if share == 1:
             return before
         factor = share if before.even else 1.0
-        remark = f"{round(1 / share)} of which one is chosen" if share < 1 else ""
         return _scaled(
-            before, factor, factor, None, exact=False, pooled=before.pooled, remarks=(remark,) if remark else ()
+            before, factor, factor, None, exact=False, pooled=before.pooled, remarks=("a choice of some positions",)
         )
 
     def _averaged(self, node: Node, ahead: str) -> Cost:
