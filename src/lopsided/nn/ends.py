@@ -140,9 +140,10 @@ class _Walk:
         source = node.inputs[0]
         before = self.cost(source, ahead)
         share = node.numel / source.numel
-        if share == 1:
+        gain = gain_of_average(node)  # more than 1 where an entry is chosen more than once
+        if share == 1 and gain == 1:
             return before
-        factor = share if before.even else 1.0
+        factor = share if before.even else gain
         return _scaled(
             before, factor, factor, None, exact=False, pooled=before.pooled, remarks=("a choice of some positions",)
         )
