@@ -70,7 +70,7 @@ def test_nothing_to_mend(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     outcome = call("advise", "--counts", "500x5,100x5", "--lambda-z", "0.001", "--lambda-b", "0.02")
     assert outcome.code == 0
-    assert "Nothing to mend: every class to be kept has a margin of 1.414 or more." in outcome.out
+    assert "Nothing to change: every class to be kept has a margin of 1.414 or more." in outcome.out
     assert "decay: λ_z of at most 0.00235702" in outcome.out
 
 

@@ -91,19 +91,13 @@ def test_an_unknown_command_gets_a_suggestion(call):
     assert_one_line(outcome.code, outcome.out, outcome.err, "predit", "Did you mean 'predict'?")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "part"),
-    [
-        (["predict", "--counts", "500y5", "--lambda-z", "0.003"], "--counts cannot be read; got '500y5'"),
-        (["predict", "--counts", "5x2", "--lambda-z", "-1"], "--lambda-z must be a finite number above 0; got -1.0"),
-        (["predict"], "Missing option '--counts'"),
-    ],
-)
-def test_a_real_process_refuses_the_same_way(arguments, part):
+def test_a_real_process_refuses_the_same_way():
     process = subprocess.run(
-        [Path(sysconfig.get_path("scripts"), "lopsided"), *arguments], capture_output=True, text=True
+        [Path(sysconfig.get_path("scripts"), "lopsided"), "predict", "--counts", "500y5", *DECAY],
+        capture_output=True,
+        text=True,
     )
-    assert_one_line(process.returncode, process.stdout, process.stderr, part)
+    assert_one_line(process.returncode, process.stdout, process.stderr, "--counts cannot be read; got '500y5'")
 
 
 def test_a_defect_is_not_passed_off_as_bad_input(call, monkeypatch):

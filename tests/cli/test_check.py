@@ -159,7 +159,10 @@ def test_a_trained_network_tells_its_own_decay(call, network):
     [
         (("--weight-decay", "0.2", "--counts", "50x6"), "--counts must be those of the checkpoint's labels, 50x3,10x3"),
         (("--weight-decay", "0.2", "--lambda-z", "0.1"), "--lambda-z must be left out with --checkpoint"),
-        (("--weight-decay", "0.2", "--no-bias"), "--bias must be left to the file with --checkpoint"),
+        (
+            ("--weight-decay", "0.2", "--no-bias"),
+            "--bias must be left out with --checkpoint, whose file",
+        ),
         ((), "--weight-decay must be given with --checkpoint; got nothing"),
     ],
 )

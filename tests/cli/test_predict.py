@@ -140,7 +140,13 @@ def test_an_answer_without_a_certificate_is_a_finding(call, monkeypatch, flags):
         ((*TWO, "--lambda-z", "0.01"), ["rank 0 of 9", "Everything is lost", "below λ_z = 0.00745356, 0.745 times"]),
         (
             ("predict", "--counts", "500,300,100", "--lambda-z", "0.02", "--no-bias"),
-            ["none", "rank 1 of 2", "≈ 0.0111111", "≈: of a class alone in its count", "Lost: 1 of 3 classes (2)"],
+            [
+                "none",
+                "rank 1 of 2",
+                "≈ 0.0111111",
+                "≈: a yardstick, for a class alone in its count",
+                "Lost: 1 of 3 classes (2)",
+            ],
         ),
         (
             ("predict", "--counts", "500,300,100", "--lambda-z", "0.002", "--no-bias"),

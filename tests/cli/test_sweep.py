@@ -47,7 +47,7 @@ def test_a_sweep_and_the_same_again(call, tmp_path, config):
     assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 2
     again = call("sweep", config, "--output", folder, "--jobs", "1")
     assert again.code == 0
-    assert "2 of them were there before" in again.out
+    assert "2 of them were stored before" in again.out
     assert "lambda_z" in again.out
     assert "lambda_w" not in again.out
     assert str(tmp_path / "out" / "rows.jsonl") in again.out.replace("\n", "")

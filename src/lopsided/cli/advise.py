@@ -79,7 +79,7 @@ def _print(advice: Advice) -> None:
     print_outlook(before)
     terminal = console()
     if not advice.short:
-        headline = f"Nothing to mend: every class to be kept has a margin of {advice.margin:.4g} or more."
+        headline = f"Nothing to change: every class to be kept has a margin of {advice.margin:.4g} or more."
     else:
         headline = (
             f"{len(advice.short)} of {len(advice.keep)} classes to be kept lack a margin of {advice.margin:.4g}:"

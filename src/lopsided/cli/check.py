@@ -19,8 +19,8 @@ from lopsided.cli.options import (
     LambdaB,
     LambdaZ,
     Margin,
+    Tolerance,
     WeightDecay,
-    number,
     takes_loss,
 )
 from lopsided.cli.output import console, print_json
@@ -56,24 +56,21 @@ def check(
             metavar="WHAT", help="Whether features of repeated samples are decayed per appearance or per sample."
         ),
     ] = "appearance",
-    tol: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="TOL", help="Largest certified gap, as a share of max(1, objective)."),
-    ] = None,
+    tol: Tolerance | None = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="A trained network's features, labels, weight and bias, as lopsided measure reads them: --weight-decay"
-            " and its own sizes tell λ_z, its labels the counts.",
+            help="A trained network's features, labels, weight and bias, as lopsided measure reads them: λ_z"
+            " follows from them and --weight-decay, the counts from the labels.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check before training which classes these decays keep, which are fading, and which are lost.
 
-    Exits with 1 where a class is lost, or the optimum could not be certified. With --weight-decay alone it cannot be
-    known: then it gives the range, the feature decay from which on each class is lost.
+    Exits with 1 where a class is lost, or the optimum could not be certified. With --weight-decay alone
+    nothing can be decided: then it prints the feature decay from which on each class is lost.
 
     Example:
 

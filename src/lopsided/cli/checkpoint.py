@@ -1,14 +1,53 @@
-"""A model and its data from a function that the user names."""
+"""A trained network: its file of features, or its model and data from a function that the user names."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from lopsided.cli.output import patient_progress
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.factories import load_factory
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from lopsided.metrics import Gathered
+
+
+def require_torch(argument: str) -> None:
+    """Refuse what cannot be measured on this machine, before anything is read."""
+    if find_spec("torch") is None:
+        raise ArgumentError(
+            argument, "cannot be measured, since torch is not installed", remedy="pip install 'lopsided[measure]'"
+        )
+
+
+def gather_file(file: str, num_classes: int | None = None, *, classifier: bool = False) -> Gathered:
+    """Read a file of features in parts, with a progress bar where it takes long; ``classifier``: it must hold one.
+
+    Raises
+    ------
+    ArgumentError
+        About ``file``, if it is not sound.
+    """
+    from lopsided.data.feature_file import open_features
+
+    with open_features(file, num_classes) as source:
+        from lopsided.metrics import gather
+
+        if classifier and source.weight is None:
+            raise ArgumentError("file", "must hold the classifier's weight beside features and labels", file)
+        with patient_progress("measuring") as progress:
+            return gather(
+                source.batches(),
+                source.num_classes,
+                source.dim,
+                source.weight,
+                source.bias,
+                progress=lambda done: progress(done, source.num_samples),
+                source="file",
+            )
 
 
 def load_model_and_data(name: str) -> tuple[nn.Module, Any, int | None]:

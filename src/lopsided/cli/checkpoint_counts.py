@@ -1,12 +1,12 @@
-"""What a trained network's file tells ``lopsided check``: its counts and, with its weight decay, λ_z."""
+"""What ``lopsided check`` takes from a trained network's file: its counts and, with its weight decay, λ_z."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 
+from lopsided.cli.checkpoint import gather_file, require_torch
 from lopsided.core.arguments import ArgumentError, check_number
 from lopsided.core.count_sources import ClassCounts
 from lopsided.core.counts import format_counts
@@ -14,7 +14,7 @@ from lopsided.core.counts import format_counts
 
 @dataclass(frozen=True)
 class CheckpointCounts:
-    """What a trained network's last layer tells: the counts of its labels, its decays, and how far they hold."""
+    """What a trained network's file determines: the counts of its labels, its decays, and how far they hold."""
 
     counts: ClassCounts
     lambda_z: float
@@ -30,7 +30,7 @@ def read_checkpoint(
     feature_decay: float | None,
     bias: bool,
 ) -> CheckpointCounts:
-    """Read a file of features, labels, weight and bias, and tell its decays; the other arguments are refused.
+    """Read a file of features, labels, weight and bias, and work out its decays; the other arguments are refused.
 
     Raises
     ------
@@ -39,27 +39,17 @@ def read_checkpoint(
     """
     for name, value in (("lambda_z", lambda_z), ("feature_decay", feature_decay)):
         if value is not None:
-            raise ArgumentError(name, "must be left out with --checkpoint, which tells it", value)
+            raise ArgumentError(name, "must be left out with --checkpoint, whose file determines it", value)
     if weight_decay is None:
         raise ArgumentError("weight_decay", "must be given with --checkpoint", got="nothing")
     check_number("weight_decay", weight_decay, above=0, note=" with --checkpoint")
     if not bias:
-        raise ArgumentError("bias", "must be left to the file with --checkpoint, which has one or not", got="--no-bias")
-    if find_spec("torch") is None:
-        raise ArgumentError(
-            "checkpoint", "cannot be read, since torch is not installed", file, remedy="pip install 'lopsided[measure]'"
-        )
-    from lopsided.data.feature_file import open_features
+        raise ArgumentError("bias", "must be left out with --checkpoint, whose file has one or not", got="--no-bias")
+    require_torch("checkpoint")
+    from lopsided.metrics import effective_decay
 
     try:
-        with open_features(file) as source:
-            from lopsided.metrics import effective_decay, gather
-
-            if source.weight is None:
-                raise ArgumentError("file", "must hold the classifier's weight beside features and labels", file)
-            gathered = gather(
-                source.batches(), source.num_classes, source.dim, source.weight, source.bias, source="file"
-            )
+        gathered = gather_file(file, classifier=True)
     except ArgumentError as error:
         raise error.renamed(file="checkpoint") from None
     counts = gathered.moments.counts.cpu().numpy().astype(np.int64)

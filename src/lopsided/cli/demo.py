@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lopsided.cli.options import Json, check_folder
-from lopsided.cli.output import console, print_json
-
-if TYPE_CHECKING:
-    from lopsided.paper.demo import Demo
-
+from lopsided.cli.options import Json, check_folder, whole_number
+from lopsided.cli.output import console, print_json, progress_bars
 
 #: Seeds are below this, which every generator takes.
 _SEEDS = 2**32
 
 
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < _SEEDS:
-        raise typer.BadParameter(f"must be a whole number from 0 to {_SEEDS - 1}; got {text!r}")
-    return value
-
-
 def demo(
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Real data to train on: digits (embedded) or fashion-mnist.")
+        str, typer.Option(metavar="NAME", help="Real data to train on: digits (bundled) or fashion-mnist.")
     ] = "digits",
     counts: Annotated[
         str | None,
@@ -42,22 +28,36 @@ def demo(
         str, typer.Option(metavar="FOLDER", help="Where the report and the stored runs go.")
     ] = "lopsided-demo",
     seed: Annotated[
-        int, typer.Option(parser=_seed, metavar="SEED", help="Decides samples, initial weights and order.")
-    ] = 0,
+        str, typer.Option(metavar="SEED", help="Decides the samples, the initial weights and the order of training.")
+    ] = "0",
     as_json: Json = False,
 ) -> None:
-    """Predict what training ends in, train real networks, and see that they agree.
+    """Predict how training ends, train real networks, and compare the two.
 
-    At three decays, below, between and above the collapse thresholds. Exits with 1 where a target does not hold.
+    At three decays: below, between and above the collapse thresholds. Exits with 1 where a target does not hold.
 
     Example:
 
     lopsided demo --output lopsided-demo
     """
     from lopsided.paper.checks import all_hold
-    from lopsided.report import checks_table, comparison_table, report_dict
+    from lopsided.paper.demo import run_demo
+    from lopsided.report import checks_table, comparison_table, report_dict, write_report
 
-    result, page = _run_and_write(data, counts, seed, Path(check_folder(output)))
+    number = whole_number("seed", seed, 0, _SEEDS - 1)
+    folder = Path(check_folder(output))
+    with progress_bars() as show:
+        result = run_demo(
+            data, counts, seed=number, output=folder, progress=lambda run, *done: show(f"training: {run}", *done)
+        )
+        page = write_report(
+            folder,
+            result.title,
+            result.lead,
+            result.runs,
+            result.checks,
+            on_figure=lambda _, *done: show("drawing", *done),
+        )
     if as_json:
         print_json({"report": str(page), **report_dict(result.runs, result.checks)})
     else:
@@ -76,39 +76,3 @@ def demo(
         terminal.print(f"Report: {page}", markup=False, soft_wrap=True)
     if not all_hold(result.checks):
         raise typer.Exit(1)
-
-
-def _run_and_write(data: str, counts: str | None, seed: int, output: Path) -> tuple[Demo, Path]:
-    """Run the demo and write its report, with a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    from lopsided.paper.demo import run_demo
-    from lopsided.report import write_report
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
-    progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
-    bars: dict[str, TaskID] = {}
-
-    def show(name: str, done: int, total: int) -> None:
-        progress.start()  # not earlier: bad input is answered in one line and nothing else
-        if name not in bars:
-            bars[name] = progress.add_task(name, total=total)
-        progress.update(bars[name], completed=done)
-
-    try:
-        result = run_demo(
-            data, counts, seed=seed, output=output, progress=lambda name, *done: show(f"training: {name}", *done)
-        )
-        page = write_report(
-            output,
-            result.title,
-            result.lead,
-            result.runs,
-            result.checks,
-            on_figure=lambda _, *done: show("drawing", *done),
-        )
-    finally:
-        if bars:
-            progress.stop()
-    return result, page

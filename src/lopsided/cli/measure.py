@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lopsided.cli.checkpoint import gather_file, load_model_and_data, load_state, require_torch
 from lopsided.cli.measurement import Measurement
-from lopsided.cli.options import Features, Json, check_folder, number, takes_loss
-from lopsided.cli.options import bias_decay as bias_decay_of
+from lopsided.cli.options import Features, Json, check_folder, number, takes_loss, whole_number
 from lopsided.cli.output import patient_progress, print_json
 from lopsided.core.arguments import ArgumentError, check_number
 from lopsided.core.files import check_writable
 from lopsided.core.losses import Loss
 
 if TYPE_CHECKING:
-    from lopsided.core.solution import Solution
-    from lopsided.metrics import EffectiveDecay, Gathered
+    from lopsided.metrics import Gathered
     from lopsided.runs.record import Run
 
 _MODEL, _PREDICTION = "A model instead of a file", "Prediction"
@@ -34,7 +32,7 @@ def measure(
     ] = None,
     *,
     num_classes: Annotated[
-        str | None, typer.Option(metavar="K", help="Number of classes, where neither weight nor labels tell.")
+        str | None, typer.Option(metavar="K", help="Number of classes, where neither weight nor labels show it.")
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -50,7 +48,9 @@ def measure(
     ] = None,
     classifier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the last layer, where it is not found.", rich_help_panel=_MODEL),
+        typer.Option(
+            metavar="NAME", help="Name of the last layer, where it is not found by itself.", rich_help_panel=_MODEL
+        ),
     ] = None,
     weight_decay: Annotated[
         float | None,
@@ -66,7 +66,7 @@ def measure(
         typer.Option(
             parser=number,
             metavar="DECAY",
-            help="On its bias; 0 where it is free. The weight decay by default.",
+            help="On the last layer's bias; 0 where it is free. The weight decay by default.",
             rich_help_panel=_PREDICTION,
         ),
     ] = None,
@@ -75,7 +75,7 @@ def measure(
         typer.Option(
             parser=number,
             metavar="DECAY",
-            help="Of the features, (λ_h/2)·Σ‖h‖², if the loss has it: not estimated then.",
+            help="Of the features, (λ_h/2)·Σ‖h‖², if the loss contains it; not estimated then.",
             rich_help_panel=_PREDICTION,
         ),
     ] = None,
@@ -93,20 +93,18 @@ def measure(
     measured. It is read in parts, so it may be larger than memory. With --weight-decay the network is compared with
     the optimum at its own decay.
 
-    Exits with 1 where a class is lost, or the prediction could not be certified.
+    Exits with 1 where classes cannot be told apart, or the prediction could not be certified.
 
     Example:
 
     lopsided measure features.npz --weight-decay 0.0005
     """
     _check(file, checkpoint, state, classifier, weight_decay, bias_decay, feature_decay, output)
-    classes = None if num_classes is None else _whole(num_classes)
+    classes = None if num_classes is None else whole_number("num_classes", num_classes, 1)
     name = file or str(checkpoint)
-    gathered = (
-        _from_file(file, classes) if file is not None else _from_model(str(checkpoint), state, classifier, classes)
-    )
+    gathered = gather_file(file, classes) if file is not None else _from_model(name, state, classifier, classes)
     result = _judge(gathered, name, weight_decay, bias_decay, feature_decay, loss, features)
-    report = None if output is None or result.run is None else _write(output, result.run)
+    report = None if output is None or result.run is None else _write(output, result.run, result.verdict)
     if as_json:
         print_json(result.as_object(report))
     else:
@@ -138,53 +136,19 @@ def _check(
     for name, decay in (("bias_decay", bias_decay), ("feature_decay", feature_decay)):
         if decay is not None and weight_decay is None:
             raise ArgumentError(name, "must come with --weight-decay, without which nothing is predicted", decay)
-    for name, decay in (("weight_decay", weight_decay), ("feature_decay", feature_decay), ("bias_decay", bias_decay)):
-        if decay is not None and name == "bias_decay":
-            check_number(name, decay, least=0, note=" (0: a free bias)")
-        elif decay is not None:
+    for name, decay in (("weight_decay", weight_decay), ("feature_decay", feature_decay)):
+        if decay is not None:
             check_number(name, decay, above=0)
+    if bias_decay is not None:
+        check_number("bias_decay", bias_decay, least=0, note=" (0: a free bias)")
     if output is not None:
         if weight_decay is None:
             raise ArgumentError("output", "must come with --weight-decay: a report compares with a prediction", output)
         check_writable(check_folder(output))
-    if find_spec("torch") is None:
-        subject = "file" if file is not None else "checkpoint"
-        raise ArgumentError(
-            subject, "cannot be measured, since torch is not installed", remedy="pip install 'lopsided[measure]'"
-        )
-
-
-def _whole(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ArgumentError("num_classes", "must be a whole number of at least 1", text)
-    return value
-
-
-def _from_file(file: str, num_classes: int | None) -> Gathered:
-    from lopsided.data.feature_file import open_features
-
-    with open_features(file, num_classes) as source:
-        from lopsided.metrics import gather
-
-        with patient_progress("measuring") as progress:
-            return gather(
-                source.batches(),
-                source.num_classes,
-                source.dim,
-                source.weight,
-                source.bias,
-                progress=lambda done: progress(done, source.num_samples),
-                source="file",
-            )
+    require_torch("file" if file is not None else "checkpoint")
 
 
 def _from_model(name: str, state: str | None, classifier: str | None, num_classes: int | None) -> Gathered:
-    from lopsided.cli.checkpoint import load_model_and_data, load_state
-
     model, data, told = load_model_and_data(name)
     if state is not None:
         load_state(model, state)
@@ -203,7 +167,7 @@ def _from_model(name: str, state: str | None, classifier: str | None, num_classe
         except ArgumentError as error:
             if error.argument not in ("data", "features", "labels", "model", "call"):
                 raise
-            raise ArgumentError("checkpoint", f"gives what cannot be measured: {error}") from None
+            raise ArgumentError("checkpoint", f"must return what can be measured: {error}") from None
 
 
 def _length(data: Any) -> int:
@@ -224,6 +188,7 @@ def _judge(
     from lopsided.metrics import effective_decay
     from lopsided.metrics import measure as measure_moments
     from lopsided.metrics.effective_decay import require_every_class
+    from lopsided.runs.record import Run
 
     moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
     geometry = moments.geometry(weight, bias)
@@ -240,38 +205,30 @@ def _judge(
     except ArgumentError as error:
         if error.argument != "counts":
             raise
-        raise ArgumentError("weight_decay", f"asks for a prediction, which there is not: {error}") from None
-    run = _run_of(name, gathered, decay, solution)
-    return Measurement(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
-
-
-def _run_of(name: str, gathered: Gathered, decay: EffectiveDecay, solution: Solution) -> Run:
-    from lopsided.metrics import measure as measure_moments
-    from lopsided.runs.record import Run
-
-    moments, weight, bias = gathered.moments, gathered.weight, gathered.bias
+        raise ArgumentError("weight_decay", f"cannot be used for a prediction: {error}") from None
     model = solution.problem
-    return Run(
+    run = Run(
         name=Path(name).stem or "network",
         settings={
             "counts": model.counts,
             "lambda_z": model.lambda_z,
             "lambda_w": model.lambda_w,
             "lambda_h": model.lambda_h,
-            "lambda_b": bias_decay_of(model),
+            "lambda_b": model.lambda_b if model.bias else None,
             "effective_decay": decay.to_dict(),
         },
         predicted=solution.geometry,
-        measured=moments.geometry(weight, bias),
-        certificate={part: getattr(solution, part) for part in ("objective", "gap", "status", "message")},
+        measured=geometry,
+        certificate={**solution.certificate(), "message": solution.message},
         measures=measure_moments(moments, weight, bias, predicted=solution.geometry),
     )
+    return Measurement(geometry, run.measures, gathered.class_accuracy, decay, feature_decay, solution, run)
 
 
-def _write(output: str, run: Run) -> Path:
+def _write(output: str, run: Run, lead: str) -> Path:
     """Write the report, with a progress bar where it takes long."""
-    from lopsided.report import verdict, write_report
+    from lopsided.report import write_report
 
-    title, lead = f"{run.name}: measured", verdict(run.measured, run.comparison)
+    title = f"{run.name}: measured"
     with patient_progress("drawing") as progress:
         return write_report(output, title, lead, [run], on_figure=lambda _, done, planned: progress(done - 1, planned))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lopsided.cli.options import bias_decay
 from lopsided.cli.output import console
+from lopsided.core.outlook import Outlook
 
 if TYPE_CHECKING:
     from lopsided.core.geometry import Geometry
@@ -53,38 +53,36 @@ class Measurement:
         counts = self.geometry.counts
         return float(np.nansum(np.asarray(self.class_accuracy) * counts) / counts.sum())
 
+    @property
+    def verdict(self) -> str:
+        """Which classes are lost and, where there is a prediction, whether that was to be expected."""
+        from lopsided.report import verdict
+
+        return verdict(self.geometry, None if self.run is None else self.run.predicted)
+
     def as_object(self, report: Path | None) -> dict[str, Any]:
         """Everything, for JSON."""
-        from lopsided.report import lost_classes, verdict
-
-        comparison = None if self.run is None else self.run.comparison
-        lost = {"measured": lost_classes(self.geometry)}
+        lost = {"measured": Outlook.measured(self.geometry).lost}
         value: dict[str, Any] = {
             "measures": self.measures,
             "accuracy": self.accuracy,
             "class_accuracy": self.class_accuracy,
             "lost": lost,
-            "verdict": verdict(self.geometry, comparison),
+            "verdict": self.verdict,
         }
-        if self.decay is not None and self.solution is not None and comparison is not None:
+        if self.decay is not None and self.solution is not None and self.run is not None:
             from lopsided.theory import thresholds
 
             solution, model = self.solution, self.solution.problem
-            lost["predicted"] = lost_classes(solution.geometry)
+            lost["predicted"] = Outlook.measured(solution.geometry).lost
             value["effective_decay"] = self.decay.to_dict()
             value["prediction"] = {
-                "lambda_z": model.lambda_z,
+                **solution.to_dict(),
                 "lambda_w": model.lambda_w,
                 "lambda_h": model.lambda_h,
-                "lambda_b": bias_decay(model),
-                "objective": solution.objective,
-                "gap": solution.gap,
-                "status": solution.status,
-                "rank": solution.geometry.rank,
-                "merged": solution.geometry.merged,
                 "thresholds": thresholds(model).to_dict(),
             }
-            value["comparison"] = comparison.to_dict()
+            value["comparison"] = self.run.comparison.to_dict()
         if report is not None:
             value["report"] = str(report)
         return value
@@ -92,7 +90,7 @@ class Measurement:
     def show(self, report: Path | None) -> None:
         """Print tables and the verdict."""
         from lopsided.core.counts import format_counts
-        from lopsided.report import measures_table, verdict
+        from lopsided.report import measures_table
 
         terminal = console()
         samples, classes = self.measures["num_samples"], self.measures["num_classes"]
@@ -100,12 +98,11 @@ class Measurement:
         terminal.print(title, style="bold", no_wrap=True, overflow="ellipsis")
         terminal.print(measures_table(self.measures))
         space = "mean logits" if self.geometry.has_classifier else "class means"
-        right = "" if self.accuracy is None else f"; {100 * self.accuracy:.4g} % of the samples classified rightly"
+        right = "" if self.accuracy is None else f"; {100 * self.accuracy:.4g} % of the samples classified correctly"
         terminal.print(f"rank {self.geometry.rank} of the {space}{right}")
         if self.run is not None:
             self._show_prediction()
-        said = verdict(self.geometry, None if self.run is None else self.run.comparison)
-        terminal.print(said, style="bold red" if self.geometry.merged else "bold")
+        terminal.print(self.verdict, style="bold red" if self.geometry.merged else "bold")
         if report is not None:
             terminal.print(f"Report: {report}", markup=False, soft_wrap=True)
 
@@ -121,10 +118,10 @@ class Measurement:
         if self.decay.implied_lambda_w is not None:
             implied, stated = f"{self.decay.implied_lambda_w:.3g}", f"{self.decay.lambda_w:.3g}"
             terminal.print(
-                f"λ_w that the classifier itself tells, under plain cross-entropy: {implied}; stated: {stated}."
+                f"λ_w estimated from the classifier itself, under plain cross-entropy: {implied}; stated: {stated}."
             )
         if self.feature_decay is not None:
-            terminal.print(f"The prediction is at the stated decay of the features, {self.feature_decay:.4g}.")
+            terminal.print(f"The prediction uses the stated decay of the features, {self.feature_decay:.4g}.")
         certificate = "certified" if self.solution.status == "optimal" else f"NOT certified ({self.solution.status})"
         terminal.print(f"Prediction ({certificate}): {self.solution.problem}", markup=False)
         terminal.print(comparison_table(self.run))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -42,14 +42,6 @@ LambdaZ = Annotated[
         parser=number, metavar="DECAY", help="Decay of the mean logits, √(λ_w λ_h); or give --lambda-w and --lambda-h."
     ),
 ]
-LambdaW = Annotated[
-    float | None,
-    typer.Option(parser=number, metavar="DECAY", help="Decay of the classifier, as PyTorch's weight_decay."),
-]
-LambdaH = Annotated[
-    float | None,
-    typer.Option(parser=number, metavar="DECAY", help="Decay of the features, (λ_h/2)·Σ‖h‖² over all samples."),
-]
 WeightDecay = Annotated[
     float | None,
     typer.Option(parser=number, metavar="DECAY", help="Decay λ_w of the classifier, as PyTorch's weight_decay."),
@@ -61,7 +53,7 @@ FeatureDecay = Annotated[
 Margin = Annotated[
     float,
     typer.Option(
-        parser=number, metavar="FACTOR", help="How many times λ_z a class's threshold is to be, for it to be safe."
+        parser=number, metavar="FACTOR", help="A class is safe where its threshold is at least this many times λ_z."
     ),
 ]
 LambdaB = Annotated[
@@ -111,34 +103,51 @@ def stated_loss(name: str, settings: dict[str, str]) -> Loss:
     return make_loss(name, settings, lambda setting, text: KINDS[_setting(setting).kind][1](setting, text))
 
 
+def takes_options(
+    command: Callable[..., None],
+    parameter: str,
+    options: Mapping[str, tuple[Any, str | None]],
+    read: Callable[[dict[str, str]], Any],
+) -> Callable[..., None]:
+    """Give a command several options in place of one parameter.
+
+    Parameters
+    ----------
+    command : callable
+    parameter : str
+        The parameter that the command gets.
+    options : dict
+        Annotation and default of each option that the user gets.
+    read : callable
+        Makes the parameter of the options that were stated, as typed.
+    """
+
+    @functools.wraps(command)
+    def with_options(**arguments: Any) -> None:
+        typed = {name: arguments.pop(name) for name in options}
+        command(**arguments, **{parameter: read({name: text for name, text in typed.items() if text is not None})})
+
+    hints = get_type_hints(command, include_extras=True)
+    parameters = []
+    for own in inspect.signature(command).parameters.values():
+        taken = options.items() if own.name == parameter else ((own.name, (hints[own.name], own.default)),)
+        for name, (annotation, default) in taken:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {own.name: own.annotation for own in parameters}
+    return with_options
+
+
 def takes_loss(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that state a loss, in place of its parameter ``loss``.
 
     The command gets a finished loss; the user gets ``--loss`` and one option for every setting of any loss of
     :data:`lopsided.core.losses.LOSSES`, so a new loss or a new setting reaches all commands by itself.
     """
-    names = all_settings()
-
-    @functools.wraps(command)
-    def with_loss(**arguments: Any) -> None:
-        typed = {name: arguments.pop(name) for name in names}
-        stated = {name: text for name, text in typed.items() if text is not None}
-        command(**arguments | {"loss": stated_loss(arguments["loss"], stated)})
-
-    hints = get_type_hints(command, include_extras=True)
-    parameters = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name == "loss":
-            parameters += [
-                parameter.replace(annotation=_LOSS_NAME, default="cross-entropy"),
-                *(parameter.replace(name=name, annotation=_option(name), default=None) for name in names),
-            ]
-        else:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
-    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    with_loss.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
-    with_loss.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
-    return with_loss
+    settings = {name: (_option(name), None) for name in all_settings()}
+    options = {"loss": (_LOSS_NAME, "cross-entropy"), **settings}
+    return takes_options(command, "loss", options, lambda typed: stated_loss(typed.pop("loss"), typed))
 
 
 _LOSS_NAME = Annotated[
@@ -164,6 +173,29 @@ def _option(name: str) -> Any:
 def bias_decay(model: Problem) -> float | None:
     """λ_b as the JSON output has it: ``None`` where there is no bias, 0 where it is free."""
     return model.lambda_b if model.bias else None
+
+
+def whole_number(argument: str, text: str, least: int, most: int | None = None) -> int:
+    """Read a whole number typed by a user.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or out of range.
+
+    Examples
+    --------
+    >>> whole_number("points", "80", 2, 10_000)
+    80
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least or (most is not None and value > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ArgumentError(argument, f"must be a whole number {allowed}", text)
+    return value
 
 
 def check_folder(output: str) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -14,12 +15,12 @@ from lopsided.core.plain_values import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
 T = TypeVar("T")
 
-#: Seconds that a user waits without being told how far it is.
+#: Seconds that a user waits without seeing how far the work is.
 PATIENCE = 2.0
 #: Longer tables show their first and last rows only; ``--json`` has them all.
 LONGEST_TABLE = 24
@@ -42,46 +43,50 @@ def console() -> Console:
 
 
 @contextmanager
-def patient_progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, which appears only where the work takes over two seconds.
+def progress_bars(patience: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on standard error, one a name, from the first call on: bad input gets its one line alone.
+
+    Parameters
+    ----------
+    patience : float
+        Seconds to wait before the first appears; what is done by then shows none.
 
     Yields
     ------
     callable
-        To be called with what is done and what there is in all.
+        To be called with a name, what is done and what there is in all.
     """
     started = time.monotonic()
-    bar: Progress | None = None
+    progress: Progress | None = None
+    bars: dict[str, TaskID] = {}
 
-    def show(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None and time.monotonic() - started > PATIENCE and done < total:
+    def show(name: str, done: int, total: int) -> None:
+        nonlocal progress
+        if progress is None:
+            if patience and (done >= total or time.monotonic() - started <= patience):
+                return
             from rich.console import Console
-            from rich.progress import Progress
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-            bar = Progress(console=Console(stderr=True))
-            bar.add_task(name)
-            bar.start()
-        if bar is not None:
-            bar.update(bar.task_ids[0], completed=done, total=total)
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            progress = Progress(*columns, console=Console(stderr=True))
+            progress.start()
+        if name not in bars:
+            bars[name] = progress.add_task(name)
+        progress.update(bars[name], completed=done, total=total)
 
     try:
         yield show
     finally:
-        if bar is not None:
-            bar.stop()
+        if progress is not None:
+            progress.stop()
 
 
-def bar(ratio: float, width: int = 8) -> str:
-    """A bar that is full only at a ratio of 1 or more.
-
-    Examples
-    --------
-    >>> bar(0.34), bar(0.999), bar(2.0)
-    ('██······', '███████·', '████████')
-    """
-    filled = min(width, int(ratio * width))
-    return "█" * filled + "·" * (width - filled)
+@contextmanager
+def patient_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of one name, which appears only where the work takes over two seconds."""
+    with progress_bars(PATIENCE) as show:
+        yield partial(show, name)
 
 
 def plain_table(*headings: str, left: Collection[int] = (0,), wrap: bool = False) -> Table:

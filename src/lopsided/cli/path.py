@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss
+from lopsided.cli.options import Bias, Counts, Json, LambdaB, bias_decay, number, takes_loss, whole_number
 from lopsided.cli.output import console, fill, patient_progress, plain_table, print_json
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import read_counts
@@ -67,13 +67,14 @@ def path(
     from lopsided.report import figure_path, figure_singular_values, save_figure
 
     model = UFM(read_counts(counts).counts, lambda_z=1.0, lambda_b=lambda_b, bias=bias, loss=loss)  # λ_z plays no part
-    number_of_points = _whole(points)
+    number_of_points = whole_number("points", points, 2, MOST_POINTS)
     chosen = None if decays is None else _read(model, decays)
     target = None if figure is None else figure_path(figure)
     found = _search(model, smallest_share)
     curves = None
     if values or target is not None or chosen is not None:
-        curves = _follow(model, _spread(found, number_of_points) if chosen is None else chosen)
+        with patient_progress("singular values") as progress:
+            curves = singular_paths(model, _spread(found, number_of_points) if chosen is None else chosen, progress)
     if target is not None:
         assert curves is not None
         save_figure(figure_singular_values(model, found, curves), target)
@@ -87,16 +88,6 @@ def path(
     if broken:
         typer.echo(f"lopsided: at λ_z = {broken[0].problem.lambda_z:.6g}: {broken[0].message}", err=True)
         raise typer.Exit(1)
-
-
-def _whole(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 2 <= value <= MOST_POINTS:
-        raise ArgumentError("points", f"must be a whole number from 2 to {MOST_POINTS}", text)
-    return value
 
 
 def _read(model: UFM, text: str) -> list[float]:
@@ -129,11 +120,6 @@ def _spread(found: list[CriticalDecay], points: int) -> list[float]:
     return [*np.geomspace(BEFORE * critical[-1], BEYOND * critical[0], points).tolist(), *critical]
 
 
-def _follow(model: UFM, decays: list[float]) -> SingularPaths:
-    with patient_progress("singular values") as progress:
-        return singular_paths(model, decays, progress)
-
-
 def _as_object(model: UFM, found: list[CriticalDecay], curves: SingularPaths | None) -> dict[str, Any]:
     classes = model.clusters.classes
     value: dict[str, Any] = {
@@ -154,8 +140,7 @@ def _as_object(model: UFM, found: list[CriticalDecay], curves: SingularPaths | N
                 "lambda_z": solution.problem.lambda_z,
                 "rank": solution.geometry.rank,
                 "values": solution.singular_values,
-                "gap": solution.gap,
-                "status": solution.status,
+                **solution.certificate(),
             }
             for solution in curves.solutions
         ]

@@ -9,13 +9,13 @@ from lopsided.cli.class_table import print_outlook
 from lopsided.cli.options import (
     Bias,
     Counts,
+    FeatureDecay,
     Features,
     Json,
     LambdaB,
-    LambdaH,
-    LambdaW,
     LambdaZ,
     Tolerance,
+    WeightDecay,
     takes_loss,
 )
 from lopsided.cli.output import console, print_json
@@ -32,8 +32,8 @@ def predict(
     counts: Counts,
     *,
     lambda_z: LambdaZ = None,
-    lambda_w: LambdaW = None,
-    lambda_h: LambdaH = None,
+    lambda_w: WeightDecay = None,
+    lambda_h: FeatureDecay = None,
     lambda_b: LambdaB = 0.0,
     bias: Bias = True,
     loss: Loss,
@@ -83,7 +83,7 @@ def _print(outlook: Outlook, solution: Solution, thresholds: Thresholds) -> None
     gap = f"at most {solution.gap:.2g}" if solution.gap >= 1e-12 else "less than 1e-12"
     terminal.print(f"{certificate}: {gap} above the true optimum")
     if not outlook.exact.all() and not thresholds.note:
-        terminal.print("≈: of a class alone in its count, for which this is a yardstick", style="dim")
+        terminal.print("≈: a yardstick, for a class alone in its count", style="dim")
     if thresholds.note:
         terminal.print(f"thresholds {thresholds.note}", style="dim")
     terminal.print(outlook.verdict, style="bold", markup=False)

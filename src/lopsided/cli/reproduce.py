@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from lopsided.cli.options import Json, check_folder
-from lopsided.cli.output import console, print_json
+from lopsided.cli.output import console, print_json, progress_bars
 from lopsided.cli.settings import (
     Accelerator,
     DataFolder,
     Download,
     Jobs,
     Scheduler,
-    runs_progress,
     takes_settings,
 )
 
@@ -25,7 +25,8 @@ def reproduce(
         str,
         typer.Argument(
             metavar="FIGURE",
-            help="fig1 … fig9 or all of them; what the paper leaves open by its name, or next; several with commas.",
+            help="fig1 … fig9, or all; an experiment that the paper leaves open by its name, or next for all of"
+            " those; several separated by commas.",
         ),
     ],
     scale: Annotated[
@@ -42,10 +43,10 @@ def reproduce(
     changes: Any = None,
     as_json: Json = False,
 ) -> None:
-    """Carry out the experiments of Hong & Ling (2024) again, and those that they leave open, and judge them.
+    """Repeat the experiments of Hong & Ling (2024), carry out those that they leave open, and judge both.
 
-    Networks are trained on Fashion-MNIST, or on the embedded digits where that is not to be had. What was interrupted
-    goes on where it stopped. Exits with 1 where a claim does not hold.
+    Networks are trained on Fashion-MNIST, or on the bundled digits where that is not available. After an interruption
+    the same command goes on where it stopped. Exits with 1 where a claim does not hold.
 
     Example:
 
@@ -61,7 +62,7 @@ def reproduce(
     names = list(dict.fromkeys(name for part in figure.split(",") for name in together.get(part, (part,))))
     if download:
         download_data([changes.get("data", "fashion-mnist")], data_folder)
-    with runs_progress("runs") as progress:
+    with progress_bars() as show:
         results = carry_out(
             names,
             check_folder(output),
@@ -71,7 +72,7 @@ def reproduce(
             data_folder=data_folder,
             accelerator=accelerator,
             changes=changes,
-            progress=progress,
+            progress=partial(show, "runs"),
         )
     table = write_reproduction(output, results)
     checks = [check for result in results for check in result.checks]

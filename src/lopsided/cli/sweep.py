@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from lopsided.cli.options import Json, check_folder
-from lopsided.cli.output import console, fill, plain_table, print_json
+from lopsided.cli.output import console, fill, plain_table, print_json, progress_bars
 from lopsided.cli.settings import (
     Accelerator,
     DataFolder,
     Download,
     Jobs,
     Scheduler,
-    runs_progress,
     takes_settings,
 )
 from lopsided.runs.configuration import KEYS
@@ -24,7 +24,7 @@ from lopsided.runs.configuration import KEYS
 @takes_settings
 def sweep(
     config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="TOML file: settings, and a table named grid of lists.")
+        str, typer.Argument(metavar="CONFIG", help="TOML file: settings, and a table named grid, which holds lists.")
     ],
     output: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where the runs and their table go.")
@@ -39,7 +39,7 @@ def sweep(
 ) -> None:
     """Train a network for each point of a grid, and keep every result.
 
-    What was interrupted goes on where it stopped: say the same again. Settings given as options replace the file's.
+    After an interruption the same command goes on where it stopped. Settings given as options replace the file's.
     Exits with 1 where a run diverged.
 
     Example:
@@ -52,7 +52,7 @@ def sweep(
     configurations = read_configurations(config, changes)
     if download:
         download_data((entry.data for entry in configurations), data_folder)
-    with runs_progress("runs") as progress:
+    with progress_bars() as show:
         result = run_sweep(
             configurations,
             check_folder(output),
@@ -60,7 +60,7 @@ def sweep(
             scheduler=scheduler,
             data_folder=data_folder,
             accelerator=accelerator,
-            progress=progress,
+            progress=partial(show, "runs"),
         )
     outcomes = Counter(row["outcome"] for row in result.rows)
     if as_json:
@@ -92,5 +92,5 @@ def _print(rows: tuple[dict[str, Any], ...], table: str, found: int, outcomes: C
     terminal = console()
     terminal.print(fill(plain_table(*headings, left=range(len(headings)), wrap=True), rows, cells))
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items(), reverse=True))
-    terminal.print(f"{len(rows)} runs: {told}; {found} of them were there before.", markup=False)
+    terminal.print(f"{len(rows)} runs: {told}; {found} of them were stored before.", markup=False)
     terminal.print(f"Table: {table}", markup=False, soft_wrap=True)

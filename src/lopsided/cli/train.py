@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from lopsided.cli.options import Json, check_folder
-from lopsided.cli.output import console, print_json
-from lopsided.cli.settings import Accelerator, DataFolder, Download, runs_progress, takes_settings
+from lopsided.cli.output import console, print_json, progress_bars
+from lopsided.cli.settings import Accelerator, DataFolder, Download, takes_settings
 from lopsided.core.arguments import ArgumentError
 
 
@@ -26,7 +27,7 @@ def train(
 ) -> None:
     """Train one network, and compare it with the certified optimum.
 
-    The run is stored; said again, the same is not trained again. Exits with 1 where something looks wrong.
+    The run is stored, and the same command does not train it again. Exits with 1 where something looks wrong.
 
     Example:
 
@@ -48,14 +49,14 @@ def train(
         )
     if download:
         download_data([configurations[0].data], data_folder)
-    with runs_progress("epochs") as progress:
+    with progress_bars() as show:
         result = run_sweep(
             configurations,
             check_folder(output),
             jobs=1,
             data_folder=data_folder,
             accelerator=accelerator,
-            epoch_progress=progress,
+            epoch_progress=partial(show, "epochs"),
         )
     (run,) = result.runs()
     remedy = advised(configurations[0])

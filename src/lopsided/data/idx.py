@@ -30,24 +30,24 @@ def read_idx(path: str | Path, dimensions: int) -> NDArray[np.uint8]:
     ...     read_idx(file, dimensions=1)
     array([7, 2, 1], dtype=uint8)
     """
-    name = f"data file {str(path)!r}"
+    named = f"file {str(path)!r}"  # of the argument `data`
     try:
         with gzip.open(path, "rb") as file:
             content = file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         damage = f"a damaged one ({error})"
-        raise ArgumentError(name, "must be a whole gzip file", got=damage, remedy="fetch it again") from None
+        raise ArgumentError("data", f"{named} must be a whole gzip file", got=damage, remedy="fetch it again") from None
     except OSError as error:
-        raise ArgumentError(name, "must be readable", remedy=f"{error.strerror or error}") from None
+        raise ArgumentError("data", f"{named} must be readable", remedy=f"{error.strerror or error}") from None
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
-        rule = f"must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')}"
-        raise ArgumentError(name, rule, got=content[:4].hex(" ") or "an empty file")
+        rule = f"{named} must be an IDX file of bytes in {dimensions} dimensions, starting {magic.hex(' ')}"
+        raise ArgumentError("data", rule, got=content[:4].hex(" ") or "an empty file")
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "followed by something else"
-        rule = f"is {state}: its header needs {expected} bytes"
-        raise ArgumentError(name, rule, len(content), remedy="fetch it again")
+        rule = f"{named} is {state}: its header needs {expected} bytes"
+        raise ArgumentError("data", rule, len(content), remedy="fetch it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -3,7 +3,7 @@
 from lopsided.report.canvas import KINDS, figure_path, save_figure, to_bytes, to_png
 from lopsided.report.curves import figure_merged, figure_training
 from lopsided.report.matrices import figure_cosines, figure_mean_logits, figure_overview
-from lopsided.report.measures import lost_classes, measures_table, verdict
+from lopsided.report.measures import measures_table, verdict
 from lopsided.report.near_collapse import figure_near_collapse
 from lopsided.report.page import Picture, render_page
 from lopsided.report.phase import figure_phase
@@ -30,7 +30,6 @@ __all__ = [
     "figure_singular_values",
     "figure_training",
     "lost_at",
-    "lost_classes",
     "measures_table",
     "render_page",
     "report_dict",

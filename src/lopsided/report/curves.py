@@ -11,7 +11,7 @@ from lopsided.core.arguments import ArgumentError
 from lopsided.core.comparison import COLLAPSED_NC1
 from lopsided.core.geometry import Array, Geometry
 from lopsided.report import wording
-from lopsided.report.canvas import NAMED, PALETTE, display_order, new_figure, symbols
+from lopsided.report.canvas import NAMED, PALETTE, display_order, new_figure, symbols, tidy
 from lopsided.runs.record import Run
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def figure_training(runs: Sequence[Run]) -> Figure:
     excess.set_yscale("log")
     excess.set_title("objective above the certified optimum, nats", fontsize=10)
     for axes in (variability, accuracy, excess):
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.grid(color="#E5E5E5", linewidth=0.6)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes, "epoch")
     figure.legend(handles=variability.lines[: len(runs)], fontsize=9, loc="outside lower center", ncols=len(runs))
     figure.suptitle(_training_story(runs), fontsize=12)
     return figure

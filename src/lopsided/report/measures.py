@@ -8,9 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from lopsided.core.comparison import Comparison
-from lopsided.core.counts import class_ranges
 from lopsided.core.geometry import Geometry
+from lopsided.core.outlook import Outlook
 from lopsided.report import wording
 
 #: What each measure is, by its name in :func:`lopsided.metrics.measure`, in the order of the table.
@@ -31,7 +30,7 @@ CONVENTIONS = {
     "nc2_predicted_classifier": "classifier from the predicted optimum",
     "nc3_etf": "classifier from the class means",
     "nc3_predicted": "classifier from what the prediction makes of these class means",
-    "nc4": "share of class means that the classifier, with its bias, gives to another class",
+    "nc4": "share of class means that the classifier, with its bias, assigns to another class",
     "minority_spread": "distance of the rare classes' means, in units of the common ones'",
 }
 
@@ -63,27 +62,15 @@ def measures_table(measures: Mapping[str, Any]) -> Table:
     return table
 
 
-def lost_classes(geometry: Geometry) -> list[int]:
-    """The classes that cannot be told from another one, in order.
-
-    Examples
-    --------
-    >>> import lopsided as lp
-    >>> lost_classes(lp.UFM("500x2,100x3", lambda_z=8e-3).solve().geometry)
-    [2, 3, 4]
-    """
-    return sorted(index for group in geometry.merged for index in group)
-
-
-def verdict(measured: Geometry, comparison: Comparison | None = None) -> str:
-    """Say which classes are lost and whether that was to be expected, in one or two sentences.
+def verdict(measured: Geometry, predicted: Geometry | None = None) -> str:
+    """Say which classes are lost and whether that was expected, in one or two sentences.
 
     Parameters
     ----------
     measured : Geometry
         The network.
-    comparison : Comparison, optional
-        Of the network with its prediction.
+    predicted : Geometry, optional
+        The optimum at its decay.
 
     Returns
     -------
@@ -92,27 +79,21 @@ def verdict(measured: Geometry, comparison: Comparison | None = None) -> str:
     Examples
     --------
     >>> import lopsided as lp
-    >>> geometry = lp.UFM("500x2,100x3", lambda_z=8e-3).solve().geometry
-    >>> verdict(geometry)
+    >>> lost, kept = (lp.UFM("500x2,100x3", lambda_z=decay).solve().geometry for decay in (8e-3, 1e-3))
+    >>> verdict(lost)
     'Lost: classes 2–4 cannot be told apart.'
-    >>> verdict(geometry, lp.compare(geometry, geometry))
+    >>> verdict(lost, lost)
     'Lost: classes 2–4 cannot be told apart, as predicted at this decay.'
+    >>> verdict(kept, lost)
+    'No class is lost, but that is not what is predicted at this decay. Expected: classes 2–4 cannot be told apart.'
     """
-    lost = lost_classes(measured)
-    said = f"Lost: classes {class_ranges(lost)} cannot be told apart" if lost else "No class is lost"
-    if comparison is None:
-        return f"{said}."
-    if comparison.same_merged:
-        return f"{said}, as predicted at this decay."
-    parts = [f"{said}, but that is not what is predicted at this decay."]
-    if comparison.unexpected_merges:
-        apart = _classes(comparison.unexpected_merges)
-        parts.append(f"The optimum keeps {apart} apart: it is not the decay that loses them; train longer.")
-    if comparison.missing_merges:
-        merging = _classes(comparison.missing_merges)
-        parts.append(f"The optimum loses {merging}: training on may lose them; less decay would keep them.")
-    return " ".join(parts)
-
-
-def _classes(pairs: list[tuple[int, int]]) -> str:
-    return f"classes {class_ranges(sorted({index for pair in pairs for index in pair}))}"
+    found = Outlook.measured(measured)
+    if predicted is None:
+        return found.verdict
+    expected = Outlook.measured(predicted)
+    said = found.verdict.removesuffix(".")
+    if found.verdict != expected.verdict:
+        wanted = expected.verdict.removeprefix("Lost: ")
+        return f"{said}, but that is not what is predicted at this decay. Expected: {wanted}"
+    groups = "" if found.merged == expected.merged else ", but in other groups"
+    return f"{said}, as predicted at this decay{groups}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lopsided.report.canvas import PALETTE, new_figure, symbols
+from lopsided.report.canvas import PALETTE, new_figure, tidy
 from lopsided.theory import NearCollapse
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ def figure_near_collapse(near: NearCollapse) -> Figure:
     left.set_title("cosine", fontsize=10)
     right.set_title("distance over root mean square norm", fontsize=10)
     for axes in (left, right):
-        axes.set_xlabel(symbols("decay λ_z"), fontsize=9)
-        axes.grid(color="#E5E5E5", linewidth=0.6)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes, "decay λ_z")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
     figure.suptitle("Class means (solid) and classifier rows (dashed) of nearly equal counts", fontsize=12)
     return figure

@@ -12,7 +12,7 @@ from string import Template
 
 from lopsided.paper.checks import Check, all_hold
 from lopsided.report import wording
-from lopsided.report.tables import CHECK_HEADER, HEADER, check_cells, comparison_rows
+from lopsided.report.tables import CHECK_HEADER, CHECKS_TITLE, HEADER, check_cells, comparison_rows
 from lopsided.runs.record import Run
 
 _TEMPLATE = "page.html"
@@ -29,7 +29,7 @@ class Picture:
     png : bytes
         The image.
     text : str
-        What is to be seen, for those who cannot see it, and its caption.
+        What the figure shows, for those who cannot see it; also its caption.
     """
 
     name: str
@@ -79,7 +79,7 @@ def render_page(
     """
     parts = []
     if checks:
-        parts.append(_table(CHECK_HEADER, (check_cells(check) for check in checks), "What was to be seen, and was it?"))
+        parts.append(_table(CHECK_HEADER, (check_cells(check) for check in checks), CHECKS_TITLE))
     parts += [picture.to_html() for picture in overview]
     parts += [_section(run, (pictures or {}).get(run.name, ())) for run in runs]
     template = Template(resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
@@ -97,10 +97,10 @@ def _verdict(checks: Sequence[Check]) -> str:
         return ""
     broken = [check for check in checks if not check.holds]
     if all_hold(checks):
-        return f'<p class="verdict good">The target holds: {len(checks)} of {len(checks)} claims were borne out.</p>'
+        return f'<p class="verdict good">The target holds: {len(checks)} of {len(checks)} claims hold.</p>'
     claims = "; ".join(f"{check.run}: {check.claim} ({check.found})" for check in broken)
     return (
-        f'<p class="verdict bad">The target does not hold: {len(broken)} of {len(checks)} claims were not borne out. '
+        f'<p class="verdict bad">The target does not hold: {len(broken)} of {len(checks)} claims do not hold. '
         f"{escape(claims)}</p>"
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lopsided.core.counts import class_ranges
 from lopsided.model import UFM
-from lopsided.report.canvas import PALETTE, new_figure, symbols
+from lopsided.report.canvas import PALETTE, new_figure, tidy
 from lopsided.theory import CriticalDecay, SingularPaths
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ def figure_singular_values(problem: UFM, path: Sequence[CriticalDecay], paths: S
     _draw_drops(axes, problem, path)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(symbols("decay λ_z"), fontsize=9)
+    tidy(axes, "decay λ_z")
+    axes.grid(visible=False, axis="x")
     axes.set_ylabel(r"singular values of $D^{1/2}Z$, $\sqrt{\mathrm{samples}}\cdot$nats", fontsize=9)
-    axes.grid(color="#E5E5E5", linewidth=0.6, axis="y")
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     figure.suptitle(_story(path), fontsize=12)
     return figure

@@ -16,6 +16,8 @@ from lopsided.paper.checks import Check, name_groups
 from lopsided.report import wording
 from lopsided.runs.record import Run
 
+#: Above the verdicts.
+CHECKS_TITLE = "Expected and observed"
 HEADER = ("quantity", "predicted", "measured", "relative error")
 CHECK_HEADER = ("run", "claim", "target", "found", "holds")
 
@@ -180,19 +182,18 @@ def _empty_table(title: str) -> Table:
     return Table(title=text, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
 
 
-def checks_table(checks: Iterable[Check], title: str = "What was to be seen, and was it?") -> Table:
+def checks_table(checks: Iterable[Check]) -> Table:
     """Verdicts for the terminal.
 
     Parameters
     ----------
     checks : iterable of Check
-    title : str
 
     Returns
     -------
     rich.table.Table
     """
-    table = _empty_table(title)
+    table = _empty_table(CHECKS_TITLE)
     for name in CHECK_HEADER:
         table.add_column(name, overflow="fold")
     for check in checks:

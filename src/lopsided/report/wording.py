@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -70,18 +68,6 @@ def class_names(run: Run) -> list[str]:
     return [str(index) for index in range(total)]
 
 
-def counts_of(group: Sequence[int], counts: Any) -> str:
-    """How common the classes of a group are.
-
-    Examples
-    --------
-    >>> counts_of([2, 3], [500, 500, 100, 100]), counts_of([1, 2], [500, 300, 100])
-    ('100 samples each', '100 to 300 samples each')
-    """
-    few, many = int(np.min(np.asarray(counts)[group])), int(np.max(np.asarray(counts)[group]))
-    return f"{few} samples each" if few == many else f"{few} to {many} samples each"
-
-
 def outcome(run: Run) -> str:
     """Say what became of the classes of a run, in one clause.
 
@@ -116,7 +102,9 @@ def state(geometry: Geometry) -> str:
         rarest = np.flatnonzero((counts > 0) & (counts <= np.max(counts[group]))).tolist()
         if group == rarest:
             return f"the {len(group)} rarest classes have merged"
-        return f"{len(group)} classes have merged ({counts_of(group, counts)})"
+        few, many = np.min(counts[group]), np.max(counts[group])
+        samples = f"{few} samples each" if few == many else f"{few} to {many} samples each"
+        return f"{len(group)} classes have merged ({samples})"
     return f"{sum(map(len, merged))} classes have merged in {len(merged)} groups"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Name of the page in its folder.
 PAGE = "report.html"
-#: Name of a figure, how to draw it, and what is to be seen.
+#: Name of a figure, how to draw it, and what it shows.
 _Figure = tuple[str, Callable[[], "Figure"], str]
 
 
