@@ -93,7 +93,7 @@ def measure(
     measured. It is read in parts, so it may be larger than memory. With --weight-decay the network is compared with
     the optimum at its own decay.
 
-    Exits with 1 where classes cannot be told apart, or the prediction could not be certified.
+    Exits with 1 where a class is lost, or the prediction could not be certified.
 
     Example:
 
@@ -112,7 +112,7 @@ def measure(
     if result.solution is not None and result.solution.status != "optimal":
         typer.echo(f"lopsided: {result.solution.message}", err=True)
         raise typer.Exit(1)
-    if result.geometry.merged:
+    if result.outlook.lost:
         raise typer.Exit(1)
 
 

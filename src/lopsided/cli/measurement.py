@@ -54,6 +54,11 @@ class Measurement:
         return float(np.nansum(np.asarray(self.class_accuracy) * counts) / counts.sum())
 
     @property
+    def outlook(self) -> Outlook:
+        """What has become of the classes."""
+        return Outlook.measured(self.geometry)
+
+    @property
     def verdict(self) -> str:
         """Which classes are lost and, where there is a prediction, whether that was to be expected."""
         from lopsided.report import verdict
@@ -62,7 +67,7 @@ class Measurement:
 
     def as_object(self, report: Path | None) -> dict[str, Any]:
         """Everything, for JSON."""
-        lost = {"measured": Outlook.measured(self.geometry).lost}
+        lost = {"measured": self.outlook.lost}
         value: dict[str, Any] = {
             "measures": self.measures,
             "accuracy": self.accuracy,
@@ -102,7 +107,7 @@ class Measurement:
         terminal.print(f"rank {self.geometry.rank} of the {space}{right}")
         if self.run is not None:
             self._show_prediction()
-        terminal.print(self.verdict, style="bold red" if self.geometry.merged else "bold")
+        terminal.print(self.verdict, style="bold red" if self.outlook.lost else "bold")
         if report is not None:
             terminal.print(f"Report: {report}", markup=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from lopsided.core.comparison import compare
 from lopsided.core.geometry import Geometry
 from lopsided.core.outlook import Outlook
 from lopsided.report import wording
@@ -90,10 +91,8 @@ def verdict(measured: Geometry, predicted: Geometry | None = None) -> str:
     found = Outlook.measured(measured)
     if predicted is None:
         return found.verdict
-    expected = Outlook.measured(predicted)
     said = found.verdict.removesuffix(".")
-    if found.verdict != expected.verdict:
-        wanted = expected.verdict.removeprefix("Lost: ")
-        return f"{said}, but that is not what is predicted at this decay. Expected: {wanted}"
-    groups = "" if found.merged == expected.merged else ", but in other groups"
-    return f"{said}, as predicted at this decay{groups}."
+    if compare(predicted, measured).same_merged:  # as near as a measurement can tell
+        return f"{said}, as predicted at this decay."
+    wanted = Outlook.measured(predicted).verdict.removeprefix("Lost: ")
+    return f"{said}, but that is not what is predicted at this decay. Expected: {wanted}"
