@@ -134,7 +134,7 @@ def advise(
         problem = problem.replaced(loss=CrossEntropy(problem.loss.weights, problem.loss.reduction))
     wanted = checked_margin(margin)
     if names is not None and len(names) != problem.num_classes:
-        raise ArgumentError("names", f"must be one a class, {problem.num_classes} like counts", got=str(len(names)))
+        raise ArgumentError("names", f"must be one a class, {problem.num_classes} like counts", len(names))
     classes = np.unique(_classes(problem, keep, names))
     chosen = _levers(levers)
     before = outlook_of(problem, wanted, names)

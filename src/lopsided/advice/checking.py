@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from lopsided.advice.outlook import assumptions_of, checked_margin, outlook_of
@@ -105,21 +103,14 @@ def check(
     assert weight_decay is not None
     limits = thresholds(problem)
     values, exact = class_thresholds(problem, limits)
-    nothing = np.full(problem.num_classes, math.nan)
     said += (
         "Whether a class is lost cannot be told from the weight decay alone: it depends on λ_h, the decay of the"
         " features, which a network without one has only implicitly, λ_h = λ_w ‖W‖²/‖H‖² once it is trained.",
     )
-    return Outlook(
-        counts=problem.counts,
-        states=("unknown",) * problem.num_classes,
-        merged=[],
-        logit_gap=nothing,
-        probability=nothing,
-        runner_up=np.full(problem.num_classes, -1),
+    return Outlook.without_solution(
+        problem.counts,
         thresholds=values,
         exact=exact,
-        margins=nothing,
         complete=limits.complete,
         fading_margin=factor,
         names=found.names,

@@ -19,6 +19,7 @@ from lopsided.advice.request import (
     infeasible,
     largest,
     least_raise,
+    span,
 )
 from lopsided.advice.resampling import FEATURE_PENALTY_PER, resampled
 
@@ -64,7 +65,7 @@ def samples(request: Request, target: float) -> Proposal | Obstacle:
     if len(raised) == 0:
         return Proposal(request.problem, settings, "no more samples than now")
     change = (
-        f"{_span(found[raised])} samples in each of {request.called(raised)}, and at most {_span(upper)}: more raise N"
+        f"{span(found[raised])} samples in each of {request.called(raised)}, and at most {span(upper)}: more raise N"
         " too far"
     )
     return Proposal(request.problem.replaced(counts=found.astype(np.int64)), settings, change)
@@ -100,7 +101,7 @@ def oversampling(feature_penalty_per: str, request: Request, target: float) -> P
     if len(raised) == 0:
         return Proposal(after, settings, "no sample more often than now")
     where = "each time it appears" if feature_penalty_per == "appearance" else "once"
-    change = f"show samples of {request.called(raised)} {_span(factors[raised])} times, features decayed {where}"
+    change = f"show samples of {request.called(raised)} {span(factors[raised])} times, features decayed {where}"
     return Proposal(after, settings, change)
 
 
@@ -227,8 +228,3 @@ def _groups(request: Request, target: float) -> list[list[int]] | None:
     if len(groups) < 2:
         return None
     return sorted(sorted(group) for group in groups)
-
-
-def _span(values: Array) -> str:
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.6g}" if high - low <= 1e-9 * high else f"{low:.6g} to {high:.6g}"

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from lopsided.advice.request import SLACK, Array, Lever, Obstacle, Proposal, Request, infeasible, least_raise
+from lopsided.advice.request import (
+    SLACK,
+    Array,
+    Lever,
+    Obstacle,
+    Proposal,
+    Request,
+    bisected,
+    infeasible,
+    least_raise,
+    span,
+)
 from lopsided.core.losses import CrossEntropy
 
 #: Of more clusters than this LDAM's margins take minutes, since each threshold is a search over optima.
@@ -98,15 +109,9 @@ def ldam(request: Request, target: float) -> Proposal | Obstacle:
     high = LARGEST_MARGIN / float(shape[request.short].max(initial=shape.min()))
     edge = target * (1 + SLACK)
     if not apart(high, edge):
-        low, top = 0.0, edge
-        while top - low > 1e-4 * top:
-            middle = (low + top) / 2
-            low, top = (middle, top) if apart(high, middle) else (low, middle)
+        low, _ = bisected(lambda margin: apart(high, margin), 0.0, edge, 1e-4)
         return infeasible(request, low, "however large, margins raise a threshold by a bounded factor")
-    low = 0.0
-    while high - low > 1e-7 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if apart(middle, edge) else (middle, high)
+    _, high = bisected(lambda constant: not apart(constant, edge), 0.0, high, 1e-7)
     values = margins(high)
     change = (
         f"LDAM with C = {high:.6g}: margins of {min(values):.4g} to {max(values):.4g} nats, C over the fourth root of"
@@ -167,6 +172,4 @@ def _with_loss(request: Request, **changes: Any) -> Any:
 def _ranged(request: Request, raised: Any, values: Array) -> str:
     if len(raised) == 0:
         return "no class more than now"
-    low, high = values[raised].min(), values[raised].max()
-    by = f"{low:.6g}" if high - low <= 1e-9 * high else f"{low:.6g} to {high:.6g}"
-    return f"{request.called(raised)} by {by}"
+    return f"{request.called(raised)} by {span(values[raised])}"

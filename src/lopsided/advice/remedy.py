@@ -98,7 +98,7 @@ class Remedy:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        value: dict[str, Any] = {
+        return {
             "name": self.name,
             "convention": self.convention or None,
             "settings": self.settings,
@@ -108,21 +108,9 @@ class Remedy:
             "reachable": self.reachable,
             "train_options": self.train_options or None,
             "python": self.python or None,
-            "cost": None,
-            "after": None,
+            "cost": None if self.cost is None else dict(vars(self.cost)),
+            "after": None if self.outlook is None else self.outlook.to_dict(),
         }
-        if self.outlook is not None and self.cost is not None:
-            cost = self.cost
-            value["cost"] = {
-                "classes": cost.classes,
-                "lowest_margin": cost.lowest_margin,
-                "lowest_probability": cost.lowest_probability,
-                "newly_lost": cost.newly_lost,
-                "newly_fading": cost.newly_fading,
-                "newly_misclassified": cost.newly_misclassified,
-            }
-            value["after"] = self.outlook.to_dict()
-        return value
 
 
 def cost_of(before: Outlook, after: Outlook, classes: NDArray[np.int64], others: NDArray[np.int64]) -> Cost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -145,11 +144,15 @@ def largest(holds: Callable[[float], bool], high: float) -> float:
         low /= 2
         if low < 1e-12 * high:
             return 0.0
-    upper = min(2 * low, high)
-    while upper - low > 1e-12 * upper and not math.isclose(low, upper, rel_tol=1e-12):
-        middle = (low + upper) / 2
-        low, upper = (middle, upper) if holds(middle) else (low, middle)
-    return low
+    return bisected(holds, low, min(2 * low, high), 1e-12)[0]
+
+
+def bisected(holds: Callable[[float], bool], low: float, high: float, accuracy: float) -> tuple[float, float]:
+    """The ends of a relatively narrow bracket, of which something holds at the lower one, and not at the upper one."""
+    while high - low > accuracy * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low, high
 
 
 def infeasible(request: Request, reachable: float, why: str) -> Obstacle:
@@ -157,3 +160,9 @@ def infeasible(request: Request, reachable: float, why: str) -> Obstacle:
     return Obstacle(
         f"{why}; the largest margin it can give to {request.called(request.keep)} is {reachable:.6g}", reachable
     )
+
+
+def span(values: Array) -> str:
+    """The smallest and the largest number, or the one."""
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.6g}" if high - low <= 1e-9 * high else f"{low:.6g} to {high:.6g}"

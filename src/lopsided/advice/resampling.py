@@ -163,7 +163,7 @@ def _from_ratio(counts: NDArray[np.int64], ratio: float) -> NDArray[np.int64]:
         raise ArgumentError(
             "sampling_strategy",
             "must not be a float unless there are two classes",
-            got=str(len(counts)),
+            len(counts),
             remedy="write a dict",
         )
     wanted = int(ratio * counts.max()) if 0 < ratio <= 1 else 0

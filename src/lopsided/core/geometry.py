@@ -76,11 +76,12 @@ class Geometry:
             raise ArgumentError(
                 "classifier",
                 f"must have the shape of `class_means`, {means.shape}, one row a class",
-                got=str(weight.shape),
+                weight.shape,
             )
         for name, value in (("class_means", means[self.counts > 0]), ("classifier", weight)):
             if value is not None and not np.isfinite(value).all():
-                raise ArgumentError(name, "must be finite for every class with samples", got=str(_first_broken(value)))
+                broken = value[~np.isfinite(value)][0].item()
+                raise ArgumentError(name, "must be finite for every class with samples", broken)
         self._factors: Callable[[], tuple[Array, Array | None]] = lambda: (means, weight)
 
     @classmethod
@@ -215,10 +216,6 @@ class Geometry:
 
     def __repr__(self) -> str:
         return f"Geometry(num_classes={self.num_classes}, rank={self.rank}, merged={self.merged})"
-
-
-def _first_broken(values: Array) -> float:
-    return float(values[~np.isfinite(values)][0])
 
 
 def merged_classes(vectors: Array, present: NDArray[np.bool_], *, absolute: bool) -> list[list[int]]:

@@ -28,14 +28,7 @@ class ClassTerms:
     .. math:: w_k\Big[\log\sum_j e^{y_j} - \sum_j t_{kj} y_j\Big],\qquad
               y_j = \rho_k\gamma_j x_j + o_j - m_k [j=k],\qquad t_{kj} = (1-\varepsilon)[j=k] + \varepsilon/K.
 
-    Attributes
-    ----------
-    weights, margins, offsets, row_scales, column_scales : (K,) array
-        w, m, o, ρ and γ.
-    smoothing : float
-        ε.
-    normaliser : float
-        What the sum over samples is divided by.
+    The arrays (K,) are w, m, o, ρ and γ, ``smoothing`` is ε; the sum over samples is divided by ``normaliser``.
     """
 
     weights: Array
@@ -161,10 +154,8 @@ class FocalLoss(_Weighted):
     ----------
     gamma : float, default 2
         γ ≥ 0; 0 is cross-entropy, certified as such.
-    weights : sequence of K numbers, optional
-        Weight of each class's samples (the α of the paper), above 0.
-    reduction : {"mean", "samples"}, default "mean"
-        As for :class:`CrossEntropy`.
+    weights, reduction
+        As for :class:`CrossEntropy`; the weights are the α of the paper.
 
     Examples
     --------
@@ -190,9 +181,7 @@ class SquaredError(_Weighted):
 
     Parameters
     ----------
-    weights : sequence of K numbers, optional
-        Weight of each class's samples, above 0.
-    reduction : {"mean", "samples"}, default "mean"
+    weights, reduction
         As for :class:`CrossEntropy`.
 
     Examples

@@ -131,19 +131,28 @@ class Outlook:
         merged[[k for group in geometry.merged for k in group]] = True
         states = np.array(states_of(merged, lead < 0, unknown, FADING), dtype=object)
         states[geometry.counts == 0] = "unknown"
-        return cls(
-            counts=np.asarray(geometry.counts),
+        return cls.without_solution(
+            geometry.counts,
             states=tuple(states.tolist()),
             merged=geometry.merged,
             logit_gap=lead,
-            probability=unknown,
             runner_up=runner_up,
-            thresholds=unknown,
-            exact=np.zeros(classes, dtype=bool),
-            margins=unknown,
-            complete=math.nan,
             names=names,
         )
+
+    @classmethod
+    def without_solution(cls, counts: NDArray[np.int64], **known: Any) -> Outlook:
+        """An outlook of which nothing is known but some of its attributes."""
+        unknown = np.full(len(counts), np.nan)
+        attributes: dict[str, Any] = {
+            "states": ("unknown",) * len(counts),
+            "merged": [],
+            "runner_up": np.full(len(counts), -1),
+            "exact": np.zeros(len(counts), dtype=bool),
+            "complete": math.nan,
+            **dict.fromkeys(("logit_gap", "probability", "thresholds", "margins"), unknown),
+        }
+        return cls(counts, **attributes | known)
 
     def _in_state(self, state: str) -> list[int]:
         return [index for index, found in enumerate(self.states) if found == state]
@@ -216,7 +225,7 @@ class Outlook:
         if self.problem is None:
             return self._limits() if self.weight_decay is not None else self._found()
         said = self._expected(self.problem.lambda_z)
-        return said if self.certified else f"Not certified, so no more than a maybe. {said}"
+        return said if self.certified else f"Not certified, so only tentative. {said}"
 
     def _expected(self, decay: float) -> str:
         total = len(self.states)

@@ -15,17 +15,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A last layer read as a classifier: bias included, and what only the loss adds left out.
+    """A last layer read as a classifier: bias included, and what only the loss adds left out; arrays (K,).
 
-    Attributes
-    ----------
-    lead : (K,) array
-        The own logit of a class's samples less the largest of another class, in nats (for squared error, in units of
-        its targets): at or below 0 another class is predicted for them.
-    runner_up : (K,) array of int
-        The first class with that largest logit.
-    probability : (K,) array
-        Softmax probability of the own class; NaN for squared error.
+    ``lead`` is the own logit of a class's samples less the largest of another class, in nats (for squared error, in
+    units of its targets): at or below 0 another class is predicted for them, and ``runner_up`` is the first with that
+    largest logit. ``probability`` is the softmax probability of the own class; NaN for squared error.
     """
 
     lead: Array

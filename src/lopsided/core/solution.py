@@ -163,13 +163,7 @@ class Solution:
         return self.geometry.rank
 
     def probabilities(self, classes: Sequence[int] | None = None) -> Array:
-        """Softmax inside the loss, with its scales, offsets and margins, of the mean logits of some classes.
-
-        Returns
-        -------
-        (len(classes), K) array
-            Row ``i`` is the prediction p for samples of ``classes[i]``.
-        """
+        """(len(classes), K) softmax inside the loss, with all its terms, of the mean logits of some classes."""
         if isinstance(self.problem.loss, SquaredError):
             raise ArgumentError("loss", "must have probabilities", got="SquaredError(), whose predictions are scores")
         chosen = np.arange(self.problem.num_classes) if classes is None else np.asarray(classes)

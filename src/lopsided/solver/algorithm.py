@@ -7,15 +7,15 @@ descent method with a guarantee, to which the algorithm falls back whenever a Ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.problem import Problem
 from lopsided.core.solution import Solution
-from lopsided.solver.certificate import Certificate, dual_norm
-from lopsided.solver.expansion import expanded
+from lopsided.solver.certificate import dual_norm
+from lopsided.solver.expansion import Iterate, Outcome, solution_of
 from lopsided.solver.methods import coarser_problem, first_guesses, settled
 from lopsided.solver.newton import Spectrum, Step, newton_step
 from lopsided.solver.reduction import Evaluation, Point, ReducedProblem
@@ -37,29 +37,6 @@ NEARLY_ZERO_LOGIT = 1e-3
 PATIENCE = 4
 
 
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """A point that a proximal step returned, with all that the next step needs."""
-
-    evaluation: Evaluation
-    spectrum: Spectrum
-    nuclear_norm: float
-
-    @property
-    def objective(self) -> float:
-        """The objective over λ."""
-        return self.evaluation.loss + self.evaluation.bias_penalty + self.nuclear_norm
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The best iterate, its certificate and the number of iterations."""
-
-    iterate: Iterate
-    certificate: Certificate
-    iterations: int
-
-
 def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, device: str | None = None) -> Solution:
     """Solve the convex problem over mean logits to a certified gap.
 
@@ -67,18 +44,11 @@ def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, dev
     ----------
     problem : Problem
         What to solve.
-    tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|). The solver aims lower.
-    max_iterations : int, default 200
-        Iterations at most, the first of them without a Newton step; 5 to 15 are usual.
+    tol, max_iterations
+        As for :func:`lopsided.solve`. The first iteration is without a Newton step; 5 to 15 are usual.
     device : str, optional
         A device of PyTorch, such as ``"cuda"``, to compute on, in float64. By default that of ``problem.counts`` where
         they were given as a tensor, else NumPy's memory. The solution's arrays are NumPy's in any case.
-
-    Returns
-    -------
-    Solution
-        With ``objective``, ``gap``, ``status``, ``message``, ``iterations`` and the optimum's ``geometry``.
 
     Notes
     -----
@@ -94,7 +64,7 @@ def solve(problem: Problem, tol: float = 1e-9, max_iterations: int = 200, *, dev
     """
     check_settings(tol, max_iterations)
     reduced = reduce_problem(problem, device)
-    return solution_of(problem, reduced, optimum_of(reduced, tol, max_iterations), tol, max_iterations)
+    return solution_of(problem, optimum_of(reduced, tol, max_iterations), tol, max_iterations)
 
 
 def check_settings(tol: float, max_iterations: int) -> None:
@@ -104,23 +74,6 @@ def check_settings(tol: float, max_iterations: int) -> None:
     whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
     if not whole or max_iterations < 1:
         raise ArgumentError("max_iterations", "must be a whole number of at least 1", max_iterations)
-
-
-def solution_of(
-    problem: Problem, reduced: ReducedProblem, outcome: Outcome, tol: float, max_iterations: int
-) -> Solution:
-    """An outcome, expanded to the classes."""
-    iterate = outcome.iterate
-    return expanded(
-        problem,
-        reduced,
-        iterate.evaluation.point,
-        iterate.spectrum,
-        outcome.certificate,
-        tol=tol,
-        iterations=outcome.iterations,
-        exhausted=outcome.iterations >= max_iterations,
-    )
 
 
 def optimum_of(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 from lopsided.core.problem import Problem
 from lopsided.core.solution import Solution
-from lopsided.solver.algorithm import check_settings, cold_start, optimum_of, solution_of
+from lopsided.solver.algorithm import check_settings, cold_start, optimum_of
 from lopsided.solver.arrays import Array
+from lopsided.solver.expansion import solution_of
 from lopsided.solver.reduction import Point, ReducedProblem
 from lopsided.solver.translation import reduce_problem
 
@@ -56,7 +57,7 @@ def solve_path(
         reduced = reduce_problem(problems[index], device)
         outcome = optimum_of(reduced, tol, max_iterations, trail.start(reduced))
         trail.add(outcome.iterate.evaluation.point)
-        solutions[index] = solution_of(problems[index], reduced, outcome, tol, max_iterations)
+        solutions[index] = solution_of(problems[index], outcome, tol, max_iterations)
     if progress is not None:
         progress(len(solutions), len(problems))
     return [solutions[index] for index in range(len(problems))]

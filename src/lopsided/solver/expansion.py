@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import helmert
@@ -12,7 +14,7 @@ from lopsided.core.problem import Problem
 from lopsided.core.solution import ClusterSummary, Solution
 from lopsided.solver.certificate import Certificate
 from lopsided.solver.newton import Spectrum
-from lopsided.solver.reduction import Point, ReducedProblem
+from lopsided.solver.reduction import Evaluation
 
 Array = NDArray[np.float64]
 
@@ -20,18 +22,33 @@ Array = NDArray[np.float64]
 ORIGIN = 64 * float(np.finfo(float).eps)
 
 
-def expanded(
-    problem: Problem,
-    reduced: ReducedProblem,
-    point: Point,
-    spectrum: Spectrum,
-    certificate: Certificate,
-    *,
-    tol: float,
-    iterations: int,
-    exhausted: bool,
-) -> Solution:
-    """Expand a point of the reduced problem to the classes."""
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """A point that a proximal step returned, with all that the next step needs."""
+
+    evaluation: Evaluation
+    spectrum: Spectrum
+    nuclear_norm: float
+
+    @property
+    def objective(self) -> float:
+        """The objective over λ."""
+        return self.evaluation.loss + self.evaluation.bias_penalty + self.nuclear_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The best iterate, its certificate and the number of iterations."""
+
+    iterate: Iterate
+    certificate: Certificate
+    iterations: int
+
+
+def solution_of(problem: Problem, outcome: Outcome, tol: float, max_iterations: int) -> Solution:
+    """An outcome, expanded to the classes."""
+    certificate, iterations, spectrum = outcome.certificate, outcome.iterations, outcome.iterate.spectrum
+    reduced, point = outcome.iterate.evaluation.problem, outcome.iterate.evaluation.point
     host, sizes = reduced.backend.host, problem.clusters.sizes
     own, within, biases = host(reduced.own_logits(point)), host(point.within), host(point.bias)
     left, values, right = host(spectrum.left[:, : spectrum.rank]), host(spectrum.values), host(spectrum.right)
@@ -59,7 +76,7 @@ def expanded(
         rank=rank,
         merged=merged,
     )
-    status, message = verdict(certificate, tol, exhausted, iterations)
+    status, message = verdict(certificate, tol, iterations >= max_iterations, iterations)
     return Solution(
         objective=certificate.objective,
         gap=certificate.gap,

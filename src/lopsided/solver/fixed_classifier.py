@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, lstsq
-from scipy.optimize import brentq
+from scipy.optimize import elementwise
 
 from lopsided.core.arguments import ArgumentError, check_number
 from lopsided.core.geometry import Geometry
@@ -51,10 +51,8 @@ def fixed_classifier_optimum(
         H ≥ 0, which the directions of the classifier in feature space then matter to.
     classifier : (K, d) array_like
         W, one row a class; d may be below K.
-    tol : float, default 1e-9
-        The status is ``"optimal"`` only if gap ≤ tol · max(1, |objective|).
-    max_iterations : int, default 200
-        Newton steps at most.
+    tol, max_iterations
+        As for :func:`lopsided.solve`, iterations being Newton steps.
 
     Returns
     -------
@@ -95,7 +93,7 @@ def fixed_classifier_optimum(
             "classifier", f"must have shape (K, d) with K = {problem.num_classes}, one row a class", weight.shape
         )
     if not np.isfinite(weight).all():
-        raise ArgumentError("classifier", "must be finite", got=str(weight[~np.isfinite(weight)][0]))
+        raise ArgumentError("classifier", "must be finite", weight[~np.isfinite(weight)][0].item())
     system = _System(problem, weight)
     best, steps = _descend(_Point(system, system.guess(), np.zeros(problem.num_classes)), tol, max_iterations)
     rank, merged = rank_and_merged(best.means @ weight.T, EQUAL)
@@ -160,19 +158,16 @@ def simplex_gaps(problem: Problem, scale: float = 1.0) -> Array:
 def _gaps(pull: Array, squares: Array) -> Array:
     """Roots of g (e^g + K − 1) = pull · s² K²/(K − 1)."""
     classes = len(pull)
-    targets, places = np.unique(pull * squares * classes**2 / max(classes - 1, 1), return_inverse=True)
-    roots = [_gap(float(target), classes) for target in targets]
-    return np.array(roots)[places]
-
-
-def _gap(target: float, classes: int) -> float:
+    targets = pull * squares * classes**2 / max(classes - 1, 1)
     # g ≤ target / K since e^g ≥ 1, and g ≤ max(1, log target) since g e^g ≤ target
-    high = min(target / classes, max(1.0, float(np.log(max(target, 1.0)))))
-    if high == 0:
-        return 0.0
-    return float(
-        brentq(lambda gap: gap * (np.exp(gap) + classes - 1) - target, 0.0, high * (1 + 4 * _EPS), xtol=1e-300)
-    )
+    high = np.minimum(targets / classes, np.maximum(1.0, np.log(np.maximum(targets, 1.0)))) * (1 + 4 * _EPS)
+
+    def excess(gap: Array, target: Array) -> Array:
+        difference: Array = gap * (np.exp(gap) + classes - 1) - target
+        return difference
+
+    roots: Array = elementwise.find_root(excess, (np.zeros(classes), high), args=(targets,)).x
+    return roots
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,11 +221,9 @@ class _System:
         if classes > MOST_CLASSES:
             raise ArgumentError(
                 "counts",
-                (
-                    f"must be of at most {MOST_CLASSES} classes where a fixed classifier leaves no closed form,"
-                    " as a simplex without a bias does"
-                ),
-                got=str(classes),
+                f"must be of at most {MOST_CLASSES} classes where a fixed classifier leaves no closed form,"
+                " as a simplex without a bias does",
+                classes,
             )
         step = np.zeros(classes)
         if self.problem.bias:

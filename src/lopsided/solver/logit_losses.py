@@ -6,8 +6,8 @@ Both losses here see the logits of a sample of class k through probabilities P w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,45 +31,46 @@ def log_sum_exp(rows: Array) -> Array:
     return result
 
 
-class LogitLoss(Protocol):
+class LogitLoss(ABC):
     """A loss of the (K, K) logits, row k those of a sample of class k.
 
     ``weights`` (K,) is the share of each class in the sum over samples, ``row_scales`` and ``column_scales`` (K,) what
     multiplies the logits, ``targets`` (K, K) the rows of T.
     """
 
-    weights: Array
-    row_scales: Array
-    column_scales: Array
-    targets: Array
+    def __init__(self, problem: Problem) -> None:
+        terms, classes = problem.terms, problem.num_classes
+        self.weights: Array = terms.weights * problem.counts / terms.normaliser
+        self.row_scales, self.column_scales = terms.row_scales, terms.column_scales
+        self.targets: Array = (1 - terms.smoothing) * np.eye(classes) + terms.smoothing / classes
 
+    @abstractmethod
     def evaluate(self, logits: Array) -> tuple[Array, Array]:
         """(K,) values and (K, K) slopes."""
-        ...
 
+    @abstractmethod
     def predictions(self, logits: Array) -> Array:
         """(K, K) the P of a dual point: of the loss itself, or of a convex function below it."""
-        ...
 
+    @abstractmethod
     def conjugate(self, predictions: Array) -> Array:
         """(K,) conjugate, at the slope that P stands for, of the convex function that ``predictions`` is of."""
-        ...
 
 
-class ConvexLoss(LogitLoss, Protocol):
+class ConvexLoss(LogitLoss):
     """A convex one, with what Newton's method and a gap without cancellation need."""
 
+    @abstractmethod
     def balanced(self, predictions: Array) -> Array:
         """(K, K) a dual point near P whose slopes sum to zero over all samples, as a free bias demands."""
-        ...
 
+    @abstractmethod
     def divergence(self, other: Array, predictions: Array) -> Array:
         """(K,) what the loss lies above its tangent of slope P' at the logits of P; never negative."""
-        ...
 
+    @abstractmethod
     def root_curvature(self, predictions: Array, label: int) -> Array:
         """(K, K) B with BBᵀ the second derivative of one class's loss in its logits."""
-        ...
 
 
 def logit_loss(problem: Problem) -> LogitLoss:
@@ -105,15 +106,12 @@ def balanced(loss: LogitLoss, predictions: Array) -> Array:
     return result
 
 
-class Softmax:
+class Softmax(ConvexLoss):
     """The cross-entropy family: a softmax of affine functions of the logits."""
 
     def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         terms = problem.terms
-        classes = problem.num_classes
-        self.weights = terms.weights * problem.counts / terms.normaliser
-        self.row_scales, self.column_scales = terms.row_scales, terms.column_scales
-        self.targets = (1 - terms.smoothing) * np.eye(classes) + terms.smoothing / classes
         self._offsets = terms.offsets - np.diag(terms.margins)
         self._scales = np.outer(self.row_scales, self.column_scales)
 
@@ -156,14 +154,8 @@ class Softmax:
         return result
 
 
-class Squared:
+class Squared(ConvexLoss):
     """Half the squared distance from the one-hot label; P is the logits themselves."""
-
-    def __init__(self, problem: Problem) -> None:
-        terms = problem.terms
-        self.weights = terms.weights * problem.counts / terms.normaliser
-        self.row_scales = self.column_scales = np.ones(problem.num_classes)
-        self.targets = np.eye(problem.num_classes)
 
     def evaluate(self, logits: Array) -> tuple[Array, Array]:
         """(K,) values and (K, K) slopes."""
@@ -196,7 +188,7 @@ class Squared:
         return np.eye(len(predictions))
 
 
-class Focal:
+class Focal(LogitLoss):
     r"""The focal loss (1 − s)^γ (−log s), s the probability of the own class.
 
     With u = (own logit) − log Σ exp(other logits), so that s = σ(u), it is a function f(u) alone, and u is concave in
@@ -207,11 +199,8 @@ class Focal:
     """
 
     def __init__(self, problem: Problem, gamma: float) -> None:
-        terms = problem.terms
+        super().__init__(problem)
         self.gamma = gamma
-        self.weights = terms.weights * problem.counts / terms.normaliser
-        self.row_scales = self.column_scales = np.ones(problem.num_classes)
-        self.targets = np.eye(problem.num_classes)
         tight = focal_tight_from(gamma)
         self._lowest = float(np.log(tight) - np.log1p(-tight)) if tight > 0 else -FAR
 
@@ -259,20 +248,11 @@ class Focal:
 
 
 def focal_convex_from(gamma: float) -> float:
-    r"""The own class's probability from which on the focal loss is convex in the logits.
+    r"""The own class's probability from which on the focal loss of γ ≥ 0 is convex in the logits.
 
     It is the root s of :math:`(1-s)(2\gamma+1+\gamma\log s)=\gamma^2s\log s`: the second derivative of f in u is
-    :math:`s(1-s)^\gamma` times the difference of the two sides.
-
-    Parameters
-    ----------
-    gamma : float
-        γ ≥ 0.
-
-    Returns
-    -------
-    float
-        Below it the Hessian has a negative eigenvalue. 0 for γ = 0, where the loss is cross-entropy.
+    :math:`s(1-s)^\gamma` times the difference of the two sides. Below it the Hessian has a negative eigenvalue. It is 0
+    for γ = 0, where the loss is cross-entropy.
 
     Examples
     --------
@@ -290,18 +270,9 @@ def focal_convex_from(gamma: float) -> float:
 def focal_tight_from(gamma: float) -> float:
     r"""The own class's probability from which on the focal loss equals the convex function that bounds it from below.
 
-    It is the root s of :math:`(1-s)^\gamma(1-s-\gamma s\log s)=1`, where the slope in u is −1, its limit for u → −∞.
-
-    Parameters
-    ----------
-    gamma : float
-        γ ≥ 0.
-
-    Returns
-    -------
-    float
-        A stationary point that gives every class at least this probability of its own is a global optimum if its
-        gap is zero, and below it the gap cannot be zero. 0 for γ = 0.
+    It is the root s of :math:`(1-s)^\gamma(1-s-\gamma s\log s)=1`, where the slope in u is −1, its limit for u → −∞; 0
+    for γ = 0. A stationary point that gives every class at least this probability of its own is a global optimum if its
+    gap is zero, and below it the gap cannot be zero.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lopsided.core.losses import ClassTerms
 from lopsided.solver.arrays import NUMPY, Array, Backend, diagonal
 from lopsided.solver.certificate import Certificate, dual_norm
 from lopsided.solver.reduction import Curvature, Evaluation, Point, ReducedProblem
@@ -30,7 +31,7 @@ class QuadraticEvaluation(Evaluation):
 
 
 class QuadraticProblem(ReducedProblem):
-    """Squared error with class weights (J,), over clusters; the sum over samples is divided by ``normaliser``."""
+    """Squared error with class weights, over clusters."""
 
     shift = None
 
@@ -38,15 +39,14 @@ class QuadraticProblem(ReducedProblem):
         self,
         counts: NDArray[np.float64],
         sizes: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        normaliser: float,
+        terms: ClassTerms,
         decay: float,
         bias_decay: float | None,
         backend: Backend = NUMPY,
     ) -> None:
         super().__init__(counts, sizes, decay, bias_decay, backend)
-        self.weights = backend.array(weights / (normaliser * decay))  # over λ
-        self.step_size = normaliser * decay / float(weights.max())
+        self.weights = backend.array(terms.weights / (terms.normaliser * decay))  # over λ
+        self.step_size = terms.normaliser * decay / float(terms.weights.max())
         self.within = self.xp.maximum(self.root_counts - 1 / self.weights, 0.0) * (self.sizes > 1)
         self.separable = self.separate = self.within > 0
         #: Ws over clusters, √m_j of them in each, and what it is divided by.

@@ -136,6 +136,3 @@ class ReducedProblem(ABC):
     def lost_to_bias(self, point: Point) -> float:
         """What the objective at a point lies above that of its evaluation, in nats, which may take a better bias."""
         return 0.0
-
-
-__all__ = ["Array", "Curvature", "Evaluation", "Point", "ReducedProblem"]

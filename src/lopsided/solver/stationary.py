@@ -91,9 +91,8 @@ def stationary_point(
     objective = _Objective(problem, width)
     generator = np.random.default_rng(seed)
     candidates = [objective.minimise(np.zeros(objective.size))]
-    values, gaps = [objective.value(candidates[0].packed)], [objective.gap(candidates[0].packed)]
     for start in range(starts):
-        if min(gaps) <= CERTAIN * max(1.0, min(values)):
+        if min(one.gap for one in candidates) <= CERTAIN * max(1.0, min(one.value for one in candidates)):
             break
         weight, means = generator.normal(size=(2, problem.num_classes, width))
         if start == 0 and relu:
@@ -101,20 +100,17 @@ def stationary_point(
         elif start == 0:
             weight, means = np.stack(_convex(problem, width)) + 0.01 * np.stack([weight, means])
         candidates.append(objective.minimise(objective.pack(weight, np.abs(means) if relu else means)))
-        values.append(objective.value(candidates[-1].packed))
-        gaps.append(objective.gap(candidates[-1].packed))
-    lowest = np.flatnonzero(np.array(values) <= min(values) * (1 + SAME))
-    best = min(lowest.tolist(), key=lambda index: gaps[index])
-    packed = candidates[best].packed
+    values = np.array([one.value for one in candidates])
+    best = min((one for one in candidates if one.value <= values.min() * (1 + SAME)), key=lambda one: one.gap)
     return local_solution(
         problem,
-        objective.geometry(packed),
-        objective=values[best],
-        gap=gaps[best],
+        objective.geometry(best.packed),
+        objective=best.value,
+        gap=best.gap,
         tol=tol,
-        iterations=candidates[best].iterations,
-        residual=objective.residual(packed),
-        objectives=np.array(values),
+        iterations=best.iterations,
+        residual=objective.residual(best.packed),
+        objectives=values,
     )
 
 
@@ -187,10 +183,12 @@ def _convex(problem: Problem, width: int) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Where a minimisation ended, and the steps it took."""
+    """Where a minimisation ended, with its objective and gap, and the steps it took."""
 
     packed: Array
     iterations: int
+    value: float
+    gap: float
 
 
 class _Objective:
@@ -200,11 +198,9 @@ class _Objective:
         if problem.num_classes > MOST_CLASSES:
             raise ArgumentError(
                 "counts",
-                (
-                    f"must be of at most {MOST_CLASSES} classes where features end in a ReLU or the loss is not"
-                    " convex: these are solved in their factors"
-                ),
-                got=str(problem.num_classes),
+                f"must be of at most {MOST_CLASSES} classes where features end in a ReLU or the loss is not convex:"
+                " these are solved in their factors",
+                problem.num_classes,
                 remedy="group rare classes together",
             )
         self.problem, self.width, self.classes = problem, width, problem.num_classes
@@ -261,7 +257,7 @@ class _Objective:
             options={"maxiter": 5000, "maxfun": 10000, "maxcor": 30, "ftol": 1e-15, "gtol": 1e-9},
         )
         packed, steps = self._polish(result.x)
-        return _Candidate(packed, int(result.nit) + steps)
+        return _Candidate(packed, int(result.nit) + steps, self.value(packed), self.gap(packed))
 
     def _polish(self, packed: Array) -> tuple[Array, int]:
         """Newton steps: L-BFGS leaves a gradient of 1e-7 or so, to which the gap is proportional."""

@@ -34,9 +34,8 @@ def _over(
     backend: Backend = NUMPY,
 ) -> ReducedProblem:
     bias_decay = problem.lambda_b if problem.bias else None
-    if isinstance(problem.loss, SquaredError):
-        return QuadraticProblem(counts, sizes, terms.weights, terms.normaliser, problem.lambda_z, bias_decay, backend)
-    return SoftmaxProblem(counts, sizes, terms, problem.lambda_z, bias_decay, backend)
+    kind = QuadraticProblem if isinstance(problem.loss, SquaredError) else SoftmaxProblem
+    return kind(counts, sizes, terms, problem.lambda_z, bias_decay, backend)
 
 
 def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | None = None) -> Certificate:
@@ -76,7 +75,7 @@ def certify_logits(problem: Problem, mean_logits: ArrayLike, bias: ArrayLike | N
             raise ArgumentError(name, f"must have shape {shape}, the problem's classes", tuple(value.shape))
         host = backend.host(value)
         if not np.isfinite(host).all():
-            raise ArgumentError(name, "must be finite", got=str(host[~np.isfinite(host)][0]))
+            raise ArgumentError(name, "must be finite", host[~np.isfinite(host)][0].item())
     if not problem.bias and bool(backend.xp.any(biases != 0)):
         raise ArgumentError("bias", "must be left out or zero: the problem has `bias=False`")
     counts = problem.counts.astype(np.float64)

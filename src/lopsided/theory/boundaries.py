@@ -79,7 +79,7 @@ class Regime(IntEnum):
         """The regime in a few words."""
         return (
             "every class is told apart",
-            "the rarer classes have merged, and are told from the others",
+            "the rarer classes have merged, and are told apart from the others",
             "the rarer classes' means are zero: the bias alone predicts them",
             "all classes have merged",
             "each cluster's classes have merged, and the clusters are told apart",

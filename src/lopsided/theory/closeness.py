@@ -179,8 +179,6 @@ def near_collapse(
 
     Raises
     ------
-    ValueError
-        If an argument breaks its rule.
     ArithmeticError
         If an optimum could not be certified.
 

@@ -125,23 +125,13 @@ class PhaseDiagram:
     def crossings_at(
         self, across: ArrayLike, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, list[Array]]:
-        """Where each boundary is crossed along the axis :attr:`solved_for`.
+        """Where each boundary is crossed along the axis :attr:`solved_for`, at (P,) values of the other one.
 
         Nothing is read off the grid: along λ_z a crossing is the boundary itself; otherwise it is a root, sought in
         each of some pieces of the axis (60 to 400) at whose ends the boundary lies on either side. Numbers of samples
-        and of classes are real numbers here, so that a crossing may lie between two whole ones.
-
-        Parameters
-        ----------
-        across : (P,) array_like
-            Values of the other axis; for a section one number, which is not read.
-        progress : callable, optional
-            Called with values done and values in all, now and then.
-
-        Returns
-        -------
-        dict
-            By boundary, one array for each of the P values, ascending.
+        and of classes are real numbers here, so that a crossing may lie between two whole ones. By boundary, the result
+        has one array for each of the P values, ascending; for a section P is one, and the value is not read.
+        ``progress`` is called with values done and values in all, now and then.
         """
         places = np.atleast_1d(np.asarray(across, dtype=np.float64))
         found: dict[str, list[Array]] = {name: [] for name in BOUNDARIES}

@@ -55,7 +55,7 @@ def singular_paths(
     Parameters
     ----------
     problem : Problem
-        What to solve; its ``lambda_z`` plays no part.
+        What to solve, a convex one; its ``lambda_z`` plays no part.
     decays : iterable of float
         Values of ``lambda_z``, in any order; those given twice are solved once.
     progress : callable, optional
@@ -64,11 +64,6 @@ def singular_paths(
     Returns
     -------
     SingularPaths
-
-    Raises
-    ------
-    ValueError
-        If a decay breaks its rule, or the problem is not the convex one.
 
     Examples
     --------
