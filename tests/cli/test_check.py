@@ -231,3 +231,71 @@ def test_8142_classes_are_answered_in_a_few_matrices(call):
     assert len(value["classes"]) == 8142
     assert value["gap"] <= 1e-4
     assert {entry["state"] for entry in value["classes"]} >= {"kept", "lost"}
+
+
+ORDINARY = """
+import torch
+from torch import nn
+
+def network():
+    net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+    return net, torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.05)
+
+def layers():
+    net = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 10))
+    return net, torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.05), torch.randn(4, 8)
+
+def one():
+    return network()[0]
+"""
+SMALL = ("check", "--counts", "15x5,3x5")
+
+
+@pytest.fixture
+def ordinary(tmp_path, monkeypatch):
+    (tmp_path / "ordinary_networks.py").write_text(ORDINARY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.delitem(__import__("sys").modules, "ordinary_networks", raising=False)
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_a_network_and_its_optimiser_are_read(call):
+    outcome = call(*SMALL, "--network", "ordinary_networks:network", "--json")
+    value = json.loads(outcome.out)
+    assert (outcome.code, value["end"], value["exact"]) == (0, "batch-norm+relu", True)
+    assert value["classes"][9]["critical_weight_decay"] == pytest.approx(np.sqrt(3 / 90), rel=0.05)
+    unknown = call(*SMALL, "--network", "ordinary_networks:layers")
+    assert (unknown.code, "Unknown" in unknown.out) == (0, True)
+
+
+@pytest.mark.usefixtures("ordinary")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ordinary_networks:one", "--network must return (model, optimizer)"),
+        ("ordinary_networks:no", "--network must be MODULE:FACTORY"),
+        ("no_such_module:x", "--network must be MODULE:FACTORY with a module that Python finds"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_one_line(call, name, message):
+    outcome = call(*SMALL, "--network", name)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"lopsided: {message}")
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_weight_decay_alone_is_answered_for_the_usual_ends(call):
+    value = json.loads(call(*TWO, "--weight-decay", "5e-4", "--json").out)
+    assert set(value["ends"]) == {"batch-norm", "batch-norm-relu", "residual:3"}
+    rare = value["ends"]["batch-norm"]["classes"][9]
+    assert rare["critical_weight_decay"] == pytest.approx(np.sqrt(100 / 3000))
+    outcome = call(*TWO, "--weight-decay", "5e-4")
+    assert outcome.code == 0
+    assert "It depends on how the network ends" in outcome.out
+
+
+def test_an_end_decides(call):
+    outcome = call(*TWO, "--weight-decay", "0.2", "--end", "batch-norm")
+    assert outcome.code == 1
+    assert "Lost at this weight decay: 5 of 10 classes (5–9); the first is lost from 0.1826" in outcome.out

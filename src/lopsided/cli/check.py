@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lopsided.advice import check as check_counts
 from lopsided.cli.checkpoint_counts import read_checkpoint
 from lopsided.cli.class_table import print_outlook
+from lopsided.cli.network import read_network
 from lopsided.cli.options import (
     COUNTS,
     Bias,
@@ -23,11 +24,13 @@ from lopsided.cli.options import (
     WeightDecay,
     takes_loss,
 )
-from lopsided.cli.output import console, print_json
+from lopsided.cli.output import console, plain_table, print_json
 from lopsided.core.arguments import ArgumentError
-from lopsided.core.count_sources import read_counts
+from lopsided.core.count_sources import ClassCounts, read_counts
+from lopsided.core.ends import USUAL
 from lopsided.core.losses import Loss
 from lopsided.core.outlook import FADING, Outlook
+from lopsided.solver.stationary import MOST_CLASSES
 
 
 @takes_loss
@@ -37,6 +40,22 @@ def check(
     lambda_z: LambdaZ = None,
     weight_decay: WeightDecay = None,
     feature_decay: FeatureDecay = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="END",
+            help="How the network ends, beside a --weight-decay that its optimiser has for all parameters: batch-norm,"
+            " batch-norm-relu, residual:BRANCHES or none.",
+        ),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="A function that returns (model, optimizer) or (model, optimizer, example input): the decays are read"
+            " off them, and what they amount to.",
+        ),
+    ] = None,
     lambda_b: LambdaB | None = None,
     bias: Bias = True,
     loss: Loss,
@@ -69,8 +88,8 @@ def check(
 ) -> None:
     """Check before training which classes these decays keep, which are fading, and which are lost.
 
-    Exits with 1 where a class is lost, or the optimum could not be certified. With --weight-decay alone
-    nothing can be decided: then it prints the feature decay from which on each class is lost.
+    Exits with 1 where a class is lost, or the optimum could not be certified. With --weight-decay alone it depends on
+    how the network ends: then it answers for the usual ends, and --end names one.
 
     Example:
 
@@ -85,36 +104,68 @@ def check(
         said = (trained.statement,)
     if found is None:
         raise ArgumentError("counts", "must be given, or --checkpoint, whose labels are counted", got="neither")
+    decays = None if network is None else read_network(network, int(found.counts.sum()))
+    settings: dict[str, Any] = {
+        "weight_decay": weight_decay,
+        "lambda_b": lambda_b,
+        "bias": bias,
+        "loss": loss,
+        "margin": margin,
+        "sampling_strategy": sampling_strategy,
+        "tol": tol,
+    }
     outlook = check_counts(
         found,
         lambda_z,
-        weight_decay=weight_decay,
         feature_decay=feature_decay,
-        lambda_b=lambda_b or 0.0,
-        bias=bias,
-        loss=loss,
+        end=end,
+        network=decays,
         features=features,
-        margin=margin,
-        sampling_strategy=sampling_strategy,
         feature_penalty_per=feature_penalty_per,
-        tol=tol,
+        **settings,
     )
     outlook = dataclasses.replace(outlook, assumptions=said + outlook.assumptions)
+    known_end = (
+        outlook.problem is not None or end or network or (features, feature_penalty_per) != ("any", "appearance")
+    )
+    others = {} if known_end else _by_end(found, settings)
     if as_json:
-        print_json(outlook.to_dict())
+        ends = {name: one.to_dict() for name, one in others.items()}
+        print_json(outlook.to_dict() | ({"ends": ends} if ends else {}))
     else:
-        _print(outlook)
+        _print(outlook, others)
     if outlook.solution is not None and not outlook.certified:
         typer.echo(f"lopsided: {outlook.solution.message}", err=True)
     if outlook.lost or not outlook.certified:
         raise typer.Exit(1)
 
 
-def _print(outlook: Outlook) -> None:
+def _by_end(counts: ClassCounts, settings: dict[str, Any]) -> dict[str, Outlook]:
+    """What a weight decay of all parameters does in networks of the usual ends."""
+    large = len(counts.counts) > MOST_CLASSES  # of which ReLU features are not solved
+    return {name: check_counts(counts, end=name, **settings) for name in USUAL if not (large and name.endswith("relu"))}
+
+
+def _print(outlook: Outlook, others: dict[str, Outlook]) -> None:
     print_outlook(outlook)
     terminal = console()
     for sentence in outlook.assumptions:
         terminal.print(f"- {sentence}", style="dim", markup=False)
+    if others:
+        table = plain_table("a network that ends in", "λ_z", "lost", "first lost at a weight decay of")
+        for name, one in others.items():
+            assert one.problem is not None
+            lost = one.called(one.lost) if one.lost else "none"
+            first = f"{one.critical_weight_decays.min():.4g}" + ("" if one.exact.all() else " ≈")
+            table.add_row(name, f"{one.problem.lambda_z:.3g}", lost, first)
+        table.add_row("none of these", "–", "–", "unknown")
+        terminal.print(table)
+        terminal.print(
+            "It depends on how the network ends; this is for a weight decay of all parameters, at the latest: features"
+            " that are not free lose classes earlier. --end names one, --feature-decay or --lambda-z says more.",
+            style="bold",
+        )
+        return
     helps = ""
     if outlook.lost and len(outlook.lost) < len(outlook.states):
         helps = " lopsided advise says what helps."

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lopsided.core.counts import class_ranges
+from lopsided.core.ends import End
 from lopsided.core.geometry import Geometry
 from lopsided.core.plain_values import plain
 from lopsided.core.predictions import leads_of
@@ -89,7 +90,9 @@ class Outlook:
     names : tuple of K str, or None
         Names of the classes, where they have any.
     weight_decay : float or None
-        λ_w, where it is all that is known of λ_z.
+        λ_w, where it is what was given; λ_z then follows from the network's end, or is not known.
+    end : End or None
+        How the network ends, where that is given.
     assumptions : tuple of str
         What this rests on, one sentence each.
     """
@@ -109,6 +112,7 @@ class Outlook:
     solution: Solution | None = field(default=None, repr=False)
     names: tuple[str, ...] | None = field(default=None, repr=False)
     weight_decay: float | None = None
+    end: End | None = None
     assumptions: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -191,6 +195,15 @@ class Outlook:
         return sorted(k for group in self.merged for k in group if all(own.get(one, 0.0) == 0 for one in group))
 
     @property
+    def critical_weight_decays(self) -> Array:
+        """(K,) weight decay at which each class is lost at the latest, all decays in proportion; NaN without an end.
+
+        At the latest where features are as free as the model takes them to be, as in every network tried; a network
+        whose features are not free loses classes earlier.
+        """
+        return self.margins * (math.nan if self.weight_decay is None or self.end is None else self.weight_decay)
+
+    @property
     def critical_feature_decays(self) -> Array:
         """(K,) λ_h from which on each class is lost, threshold² / λ_w; NaN where no weight decay alone was given."""
         return self.thresholds**2 / (math.nan if self.weight_decay is None else self.weight_decay)
@@ -222,8 +235,12 @@ class Outlook:
     @property
     def verdict(self) -> str:
         """What becomes of the classes, in one sentence or two."""
+        if self.problem is None and set(self.states) == {"unknown"} and self.weight_decay is None:
+            return "Unknown: these decays say nothing about classes; measure the network, or forecast from it."
         if self.problem is None:
             return self._limits() if self.weight_decay is not None else self._found()
+        if self.end is not None:
+            return self._at_the_latest()
         said = self._expected(self.problem.lambda_z)
         return said if self.certified else f"Not certified, so only tentative. {said}"
 
@@ -252,6 +269,29 @@ class Outlook:
                 f" first threshold is {lowest:.3g} times this decay{given}."
             )
         return f"All {total} classes are kept: the first threshold is {lowest:.3g} times this decay."
+
+    def _at_the_latest(self) -> str:
+        """Of a network whose end is known."""
+        assert self.end is not None
+        decays = self.critical_weight_decays
+        first = int(np.argmin(decays))
+        latest = f"{decays[first]:.4g}, {self.margins[first]:.3g} times this one"
+        if self.lost:
+            said = (
+                f"Lost at this weight decay: {len(self.lost)} of {len(self.states)} classes ({self.called(self.lost)});"
+                f" the first is lost from {latest}, on at the latest."
+            )
+        elif self.end.exact:
+            said = (
+                f"No class is lost at the optimum of a network whose features are free: the first is from {latest}, on."
+                " Features that are not free lose classes earlier."
+            )
+        else:
+            said = (
+                f"No class is certain to be lost: the first is from a weight decay of {latest}, on at the latest."
+                " Whether it is kept before, only the network itself can tell."
+            )
+        return said if self.certified else f"Not certified, so no more than a maybe. {said}"
 
     def _found(self) -> str:
         """Of a measured network."""
@@ -286,8 +326,11 @@ class Outlook:
             "probability": self.probability,
             "runner_up": [index if index >= 0 else None for index in self.runner_up],
         }
-        decay = {}
-        if self.problem is None and self.weight_decay is not None:
+        decay: dict[str, Any] = {}
+        if self.end is not None:
+            decay = {"weight_decay": self.weight_decay, "end": self.end.name, "exact": self.end.exact}
+            columns["critical_weight_decay"] = self.critical_weight_decays
+        elif self.problem is None and self.weight_decay is not None:
             decay["weight_decay"] = self.weight_decay
             columns["critical_feature_decay"] = self.critical_feature_decays
             columns["critical_norm_ratio"] = self.critical_norm_ratios
