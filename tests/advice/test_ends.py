@@ -99,5 +99,5 @@ def test_an_undecayed_norm_leaves_nothing_to_be_said():
 
 
 def test_a_network_has_its_own_decays():
-    with pytest.raises(lp.ArgumentError, match="^network must be given without decays"):
+    with pytest.raises(lp.ArgumentError, match=r"^network must be given without decays"):
         lp.check(COUNTS, weight_decay=0.1, network=network())

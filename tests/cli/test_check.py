@@ -245,6 +245,10 @@ def layers():
     net = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 10))
     return net, torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.05), torch.randn(4, 8)
 
+def plain():
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 10))
+    return net, torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.05)
+
 def one():
     return network()[0]
 """
@@ -265,8 +269,9 @@ def test_a_network_and_its_optimiser_are_read(call):
     value = json.loads(outcome.out)
     assert (outcome.code, value["end"], value["exact"]) == (0, "batch-norm+relu", True)
     assert value["classes"][9]["critical_weight_decay"] == pytest.approx(np.sqrt(3 / 90), rel=0.05)
-    unknown = call(*SMALL, "--network", "ordinary_networks:layers")
-    assert (unknown.code, "Unknown" in unknown.out) == (0, True)
+    bounded, unknown = (call(*SMALL, "--network", f"ordinary_networks:{name}") for name in ("layers", "plain"))
+    assert (bounded.code, "No class is certain to be lost" in bounded.out) == (0, True)
+    assert (unknown.code, "Unknown: these decays say nothing" in unknown.out) == (0, True)
 
 
 @pytest.mark.usefixtures("ordinary")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, Protocol
-
-import numpy as np
 
 from lopsided.advice.outlook import outlook_of
 from lopsided.core.count_sources import ClassCounts
@@ -77,21 +74,6 @@ def check_network(
     end = End(network.end, network.features, 1, network.exact, network.statement)
     if network.lambda_w and network.lambda_h:
         return outlook_of_network(network.model(counts.counts, loss=loss), end, margin, counts.names, (), tol)
-    classes = len(counts.counts)
-    unknown = np.full(classes, math.nan)
-    return Outlook(
-        counts=counts.counts,
-        states=("unknown",) * classes,
-        merged=[],
-        logit_gap=unknown,
-        probability=unknown,
-        runner_up=np.full(classes, -1),
-        thresholds=unknown,
-        exact=np.zeros(classes, dtype=bool),
-        margins=unknown,
-        complete=math.nan,
-        fading_margin=margin,
-        names=counts.names,
-        end=end,
-        assumptions=(network.statement,),
+    return Outlook.without_solution(
+        counts.counts, fading_margin=margin, names=counts.names, end=end, assumptions=(network.statement,)
     )

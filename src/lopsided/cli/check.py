@@ -152,23 +152,26 @@ def _print(outlook: Outlook, others: dict[str, Outlook]) -> None:
     for sentence in outlook.assumptions:
         terminal.print(f"- {sentence}", style="dim", markup=False)
     if others:
-        table = plain_table("a network that ends in", "λ_z", "lost", "first lost at a weight decay of")
-        for name, one in others.items():
-            assert one.problem is not None
-            lost = one.called(one.lost) if one.lost else "none"
-            first = f"{one.critical_weight_decays.min():.4g}" + ("" if one.exact.all() else " ≈")
-            table.add_row(name, f"{one.problem.lambda_z:.3g}", lost, first)
-        table.add_row("none of these", "–", "–", "unknown")
-        terminal.print(table)
-        terminal.print(
-            "It depends on how the network ends; this is for a weight decay of all parameters, at the latest: features"
-            " that are not free lose classes earlier. --end names one, --feature-decay or --lambda-z says more.",
-            style="bold",
-        )
+        terminal.print(outlook.verdict, markup=False)
+        _print_ends(others)
         return
-    helps = ""
-    if outlook.lost and len(outlook.lost) < len(outlook.states):
-        helps = " lopsided advise says what helps."
-    elif outlook.problem is None:
-        helps = " Give --feature-decay or --lambda-z."
+    helped = outlook.lost and len(outlook.lost) < len(outlook.states)
+    helps = " lopsided advise says what helps." if helped else ""
     terminal.print(f"{outlook.verdict}{helps}", style="bold", markup=False)
+
+
+def _print_ends(outlooks: dict[str, Outlook]) -> None:
+    terminal = console()
+    table = plain_table("a network that ends in", "λ_z", "lost", "first lost at a weight decay of")
+    for name, outlook in outlooks.items():
+        assert outlook.problem is not None
+        lost = outlook.called(outlook.lost) if outlook.lost else "none"
+        first = f"{outlook.critical_weight_decays.min():.4g}" + ("" if outlook.exact.all() else " ≈")
+        table.add_row(name, f"{outlook.problem.lambda_z:.3g}", lost, first)
+    table.add_row("none of these", "–", "–", "unknown")
+    terminal.print(table)
+    terminal.print(
+        "It depends on how the network ends. These decays are for one weight decay of all parameters, and classes are"
+        " lost at them at the latest: --end names one, --network reads it off the network itself.",
+        style="bold",
+    )

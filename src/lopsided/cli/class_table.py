@@ -22,6 +22,8 @@ def print_outlook(outlook: Outlook, logits: bool = False) -> None:
     """The problem and the table; ``logits`` adds what each class's own logit and bias are."""
     from rich.markup import escape
 
+    if np.isnan(outlook.thresholds).all():
+        return  # a network of which nothing is known; its sentences say why
     terminal = console()
     if outlook.problem is not None:
         terminal.print(str(outlook.problem), style="bold", no_wrap=True, overflow="ellipsis", markup=False)
