@@ -16,15 +16,6 @@ from lopsided.runs import Run
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "report"
-    done = subprocess.run(
-        [PROGRAM, "demo", "--json", "--output", str(folder)], capture_output=True, text=True, timeout=600, check=False
-    )
-    return done, folder
-
-
 def test_the_target_holds_on_real_digits(demo):
     done, folder = demo
     assert done.returncode == 0, done.stderr

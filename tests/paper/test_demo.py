@@ -6,14 +6,16 @@ import pytest
 
 import lopsided as lp
 from lopsided.paper.bundled import read_bundled
-from lopsided.paper.demo import demo_configurations, run_demo
+from lopsided.paper.demo import demo_configurations
+from lopsided.runs import Run
 
 RARE, ALL = [[5, 6, 7, 8, 9]], [list(range(10))]
 
 
 @pytest.fixture(scope="module")
-def runs():
-    return {run.name: run for run in run_demo("digits").runs}
+def runs(demo):
+    _, folder = demo
+    return {name: Run.load(folder / "runs" / name) for name in demo_configurations()}
 
 
 @pytest.mark.parametrize("name", read_bundled("demo"))
