@@ -34,4 +34,4 @@ def run_two_workers(main: Callable[..., None], arguments: list[tuple[Any, ...]])
     context.set_forkserver_preload(["lightning.pytorch", "torchmetrics"])
     assert len(arguments) == 2
     with context.Pool(2, maxtasksperchild=1) as pool:  # leaving it ends whoever still waits
-        pool.starmap_async(main, arguments, chunksize=1).get(timeout=120)
+        pool.starmap_async(main, arguments, chunksize=1).get(timeout=600)

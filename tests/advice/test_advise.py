@@ -52,7 +52,7 @@ def a_little_less(problem: lp.UFM, remedy: lp.Remedy) -> lp.UFM:
     return lp.UFM(problem.counts, problem.lambda_z, loss=changed, **BIAS)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     rare=st.integers(20, 300),
     share=st.floats(1.001, 1.1),

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from lopsided.nn import DecayWarning, optimizer_decays
+from lopsided.nn.optimizer_kinds import is_decoupled
 from nn.resting import rest, samples, step_from_rest
 
 
@@ -163,3 +164,14 @@ def test_a_warning_names_the_line_of_the_caller():
         warnings.simplefilter("always")
         optimizer_decays(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=1e-3), net[1])
     assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(("kind", "decoupled"), [(torch.optim.SGD, False), (torch.optim.AdamW, True)])
+def test_an_optimiser_inside_another_is_read_as_itself(kind, decoupled):
+    """As Accelerate and Lightning hand theirs out."""
+    from accelerate import Accelerator
+
+    inner = kind([torch.nn.Parameter(torch.ones(2))], lr=0.1, weight_decay=0.01)
+    wrapped = Accelerator(cpu=True).prepare(inner)
+    assert type(wrapped) is not kind
+    assert is_decoupled(wrapped, wrapped.param_groups[0]) is decoupled

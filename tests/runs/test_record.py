@@ -202,7 +202,7 @@ def test_a_process_killed_while_saving_leaves_a_whole_run(tmp_path, end):
             for _ in range(5):  # in the midst of it
                 assert process.stdout.readline() == "saved\n"
             process.send_signal(end)
-            process.wait(timeout=30)
+            process.wait(timeout=600)
         finally:
             process.kill()
     assert Run.load(target) in runs

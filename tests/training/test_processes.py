@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import runpy
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+
+from processes import run_two_workers
+from training.two_processes import main, one_of_two
 
 
 def free_port() -> int:
@@ -19,33 +17,13 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
-
-
-def start(rank, port, result):
-    place = {"WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), "2", str(result)],
-        env={**os.environ, **{name: str(value) for name, value in place.items()}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What one process ended with, and each of two."""
     folder, port = tmp_path_factory.mktemp("processes"), free_port()
     files = [folder / name for name in ("one.npz", "first.npz", "second.npz")]
-    processes = [start(rank, port, files[1 + rank]) for rank in range(2)]
-    runpy.run_path(str(SCRIPT))["main"](1, str(files[0]))
-    for process in processes:
-        try:
-            _, errors = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        assert process.returncode == 0, errors
+    run_two_workers(one_of_two, [(rank, port, files[1 + rank]) for rank in range(2)])
+    main(1, str(files[0]))
     return [dict(np.load(file)) for file in files]
 
 

@@ -1,11 +1,9 @@
-"""One of the processes of a run that the tests start; not a test itself.
-
-python two_processes.py DEVICES RESULT.npz
-"""
+"""One of the processes of a run that the tests start; not a test itself."""
 
 import dataclasses
-import sys
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -49,6 +47,9 @@ def main(devices: int, result: str) -> None:
     np.savez(result, **arrays)
 
 
-if __name__ == "__main__":
+def one_of_two(rank: int, port: int, result: Path) -> None:
+    """The same as one of two processes that find each other as torchrun has them do."""
+    place = {"WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in place.items()}
     warnings.simplefilter("error")
-    main(int(sys.argv[1]), sys.argv[2])
+    main(2, str(result))

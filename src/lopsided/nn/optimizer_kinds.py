@@ -79,6 +79,8 @@ def is_decoupled(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:
     """Whether a group's decay stands beside the gradient; None of an optimiser that is not PyTorch's."""
     if group.get("decoupled_weight_decay", False):
         return True
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner  # wrapped by Accelerate or Lightning
     for kinds, answer in ((_DECOUPLED, True), (_COUPLED, False)):
         if any(isinstance(optimizer, getattr(torch.optim, name)) for name in kinds if hasattr(torch.optim, name)):
             return answer
