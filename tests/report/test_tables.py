@@ -64,7 +64,7 @@ def test_prediction_of_zero_is_told_in_its_unit(collapsed_run):
 def test_printed_table_says_what_differs(digits_run):
     other = Run("r", digits_run.settings, digits_run.predicted, Geometry([10, 90, 90, 10, 10], np.eye(5), np.eye(5)))
     text = _printed(comparison_table(other))
-    told = "every class is kept apart, but the prediction is: 2 classes have merged (10 samples each)"
+    told = "but the prediction is: classes $three$, 4 cannot be told apart"
     assert told in " ".join(text.split())
     line = next(line for line in text.splitlines() if "merged classes" in line)
     assert line.split() == ["merged", "classes", "$three$=4", "none", "differs"]

@@ -291,16 +291,28 @@ class Outlook:
                 f"No class is certain to be lost: the first is from a weight decay of {latest}, on at the latest."
                 " Whether it is kept before, only the network itself can tell."
             )
-        return said if self.certified else f"Not certified, so no more than a maybe. {said}"
+        return said if self.certified else f"Not certified, so only tentative. {said}"
 
-    def _found(self) -> str:
-        """Of a measured network."""
+    @property
+    def summary(self) -> str:
+        """Which classes are lost and how, in a clause; for titles and beside a prediction.
+
+        Examples
+        --------
+        >>> import lopsided as lp
+        >>> Outlook.measured(lp.UFM("500x5,100x5", lambda_z=4e-3).solve().geometry).summary
+        'classes 5–9 cannot be told apart'
+        """
         together = {k for group in self.merged for k in group}
         apart = [k for k in self.lost if k not in together]
         parts = [f"classes {self.called(together)} cannot be told apart"] if together else []
         if apart:
             parts.append(f"another class is predicted for the mean of {self.called(apart)}")
-        return f"Lost: {'; '.join(parts)}." if parts else "No class is lost."
+        return "; ".join(parts) or "no class is lost"
+
+    def _found(self) -> str:
+        """Of a measured network."""
+        return f"Lost: {self.summary}." if self.lost else "No class is lost."
 
     def _limits(self) -> str:
         """Of a weight decay alone."""

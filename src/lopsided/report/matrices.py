@@ -10,6 +10,7 @@ import numpy as np
 
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.geometry import MERGE_ABSOLUTE_TOLERANCE, Array
+from lopsided.core.outlook import Outlook
 from lopsided.report import wording
 from lopsided.report.canvas import draw_matrix, new_figure, symbols
 from lopsided.runs.record import Run
@@ -148,7 +149,7 @@ def figure_overview(runs: Sequence[Run]) -> Figure:
                 column_labels=row == 1,
                 text_size=0,
             )
-        title = textwrap.fill(wording.state(run.measured), 34)
+        title = textwrap.fill(wording.state(run, run.measured), 34)
         all_axes[0, column].set_title(symbols(f"{wording.decay(run)}\n{title}"), fontsize=12)
         entry = run.comparison["mean_logits"]
         off = wording.error(entry.relative_error, entry.absolute_error, "nats")
@@ -177,9 +178,11 @@ def figure_overview(runs: Sequence[Run]) -> Figure:
 
 def _story(runs: Sequence[Run]) -> str:
     """State what a reader sees from left to right, if it is the usual story."""
-    states = [wording.state(run.measured) for run in runs]
-    if len(runs) == 3 and states[0].startswith("every") and "rarest" in states[1] and states[2].startswith("all"):
-        return "More weight decay first erases the rare classes, then all of them"
+    if len(runs) == 3:
+        first, second, third = (Outlook.measured(run.measured) for run in runs)
+        rare = second.lost and second.kept and max(second.counts[second.lost]) <= min(second.counts[second.kept])
+        if not first.lost and rare and not third.kept:
+            return "More weight decay first erases the rare classes, then all of them"
     return "Mean logits of each class (row) for each class (column)"
 
 

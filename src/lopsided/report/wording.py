@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from lopsided.core.geometry import Geometry
+from lopsided.core.outlook import Outlook
 from lopsided.runs.record import Run
 
 #: What a quantity of a comparison is called, and its unit (none for cosines).
@@ -76,36 +75,15 @@ def outcome(run: Run) -> str:
     >>> import lopsided as lp
     >>> g = lp.Geometry([3, 2], [[1.0], [-1.0]], [[1.0], [-1.0]])
     >>> outcome(Run("r", {}, g, g))
-    'every class is kept apart, as predicted'
+    'no class is lost, as predicted'
     """
-    seen, expected = state(run.measured), state(run.predicted)
-    return f"{seen}, as predicted" if run.comparison.same_merged else f"{seen}, but the prediction is: {expected}"
+    found, expected = state(run, run.measured), state(run, run.predicted)
+    return f"{found}, as predicted" if run.comparison.same_merged else f"{found}, but the prediction is: {expected}"
 
 
-def state(geometry: Geometry) -> str:
-    """Say which classes of a geometry have merged.
-
-    Examples
-    --------
-    >>> import lopsided as lp
-    >>> state(lp.UFM("500x5,100x5", lambda_z=4e-3).solve().geometry)
-    'the 5 rarest classes have merged'
-    """
-    merged = geometry.merged
-    if not merged:
-        return "every class is kept apart"
-    if len(merged) == 1 and len(merged[0]) == geometry.num_classes:
-        return "all classes have merged"
-    if len(merged) == 1:
-        group, counts = merged[0], geometry.counts
-        # classes of several counts, too, where they meet at the origin
-        rarest = np.flatnonzero((counts > 0) & (counts <= np.max(counts[group]))).tolist()
-        if group == rarest:
-            return f"the {len(group)} rarest classes have merged"
-        few, many = np.min(counts[group]), np.max(counts[group])
-        samples = f"{few} samples each" if few == many else f"{few} to {many} samples each"
-        return f"{len(group)} classes have merged ({samples})"
-    return f"{sum(map(len, merged))} classes have merged in {len(merged)} groups"
+def state(run: Run, geometry: Geometry) -> str:
+    """What has become of the classes in a geometry of a run, in the words of its outlook."""
+    return Outlook.measured(geometry, tuple(class_names(run))).summary
 
 
 def decay(run: Run) -> str:
