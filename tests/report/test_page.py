@@ -61,7 +61,7 @@ def test_report_is_whole_and_self_contained(tmp_path, digits_run, collapsed_run,
     assert not {"script", "link", "iframe"} & {tag for tag, _ in reader.tags}
     assert not re.search(r"https?://|url\(", content)
     assert "prefers-color-scheme: dark" in content
-    assert "cannot be told apart, as predicted." in reader.text
+    assert "At λ_z = 0.02 all classes have merged, as predicted." in reader.text
 
 
 def test_text_of_users_is_escaped(digits_run, checks):

@@ -224,7 +224,7 @@ class Outlook:
     def called(self, classes: Iterable[int]) -> str:
         """Classes as people call them: by name where they have names, else by number; a long list cut short."""
         chosen = sorted(int(k) for k in classes)
-        if self.names is None:
+        if self.names is None or self.names == tuple(map(str, range(len(self.names)))):
             return class_ranges(chosen)
         text = ", ".join(self.names[k] for k in chosen)
         if len(text) > LONGEST_NAMES:
@@ -305,6 +305,8 @@ class Outlook:
         """
         together = {k for group in self.merged for k in group}
         apart = [k for k in self.lost if k not in together]
+        if len(self.merged) == 1 and len(together) == len(self.states):
+            return "all classes have merged"
         parts = [f"classes {self.called(together)} cannot be told apart"] if together else []
         if apart:
             parts.append(f"another class is predicted for the mean of {self.called(apart)}")
