@@ -87,7 +87,7 @@ def test_real_images():
 def test_a_collapse_to_1e_12_of_the_mean_is_still_measured(batch):
     """Raw second moments would have lost every digit here: eps · |mean|² is 2e-4 of the variance."""
     rng = np.random.default_rng(1)
-    counts = [500, 375, 100, 25]
+    counts = [200, 150, 40, 10]
     labels = rng.permutation(np.repeat(np.arange(4), counts))
     dim = 8
     directions = np.linalg.qr(rng.normal(size=(dim, 4)))[0].T

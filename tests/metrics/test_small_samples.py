@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -64,6 +65,13 @@ class Population:
         )
 
 
+@functools.lru_cache(maxsize=4)
+def simulated(counts, dim, variance):
+    """150 draws of a population, and its moments."""
+    population = Population(counts, dim, variance)
+    return population.true_moments(), [population.draw() for _ in range(150)]
+
+
 NC1_CONVENTIONS = [
     (nc1, {"weighted_centre": True, "weighted_scatter": False}),
     (nc1_unweighted, {"weighted_centre": False, "weighted_scatter": False}),
@@ -106,13 +114,12 @@ def test_square_of_a_pooled_covariance_is_unbiased_for_normal_samples():
 @pytest.mark.parametrize(("function", "convention"), NC1_CONVENTIONS)
 @pytest.mark.parametrize(
     ("counts", "dim", "variance"),
-    [([5] * 10, 64, 5.0), ([20] * 5 + [3] * 5, 16, 0.5), ([12] * 4 + [4] * 4, 5, 0.02), ([3] * 5, 100, 5.0)],
+    [((5,) * 10, 64, 5.0), ((20,) * 5 + (3,) * 5, 16, 0.5), ((12,) * 4 + (4,) * 4, 5, 0.02), ((3,) * 5, 100, 5.0)],
     ids=["equal", "lopsided", "narrow", "three samples"],
 )
 def test_simulated_nc1_is_right_on_average_where_the_plain_one_is_not(function, convention, counts, dim, variance):
-    population = Population(counts, dim, variance)
-    truth = twins.nc1(population.true_moments(), **convention)
-    draws = [population.draw() for _ in range(150)]
+    true, draws = simulated(counts, dim, variance)
+    truth = twins.nc1(true, **convention)
     plain, corrected = ([function(m, corrected=c) / truth for m in draws] for c in (False, True))
     error = np.std(corrected) / math.sqrt(len(draws))
     assert abs(np.mean(corrected) - 1) < 0.01 + 3 * error
@@ -133,7 +140,7 @@ def test_simulated_rank_aware_nc1_of_merged_classes():
 
 def test_simulated_traces_and_distances():
     population = Population([10] * 3 + [5] * 3, 10, 1.0)
-    draws = [population.draw() for _ in range(400)]
+    draws = [population.draw() for _ in range(200)]
     true = population.true_moments()
     ratio, distances = twins.nc1_trace_ratio(true), twins.cdnv(true)
     for function, truth in ((nc1_trace_ratio, ratio), (cdnv, distances)):

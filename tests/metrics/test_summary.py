@@ -44,7 +44,7 @@ def network(request):
     body = torch.nn.Sequential(torch.nn.Linear(images.shape[1], 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
     head = torch.nn.Linear(16, 10)
     optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=1e-2, weight_decay=1e-4)
-    for _ in range(150):
+    for _ in range(60):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(head(body(images)), labels).backward()
         optimiser.step()

@@ -49,7 +49,7 @@ def test_the_neighbouring_counts_are_compared_from_the_commonest():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("sizes", "order"), [((1, 1), 2), ((2, 2), 2), ((2, 3), 1)])
-@pytest.mark.parametrize("above", [1.03, 1.15, 1.4])
+@pytest.mark.parametrize("above", [1.03, 1.4])
 def test_above_the_threshold_the_distance_is_proportional_to_the_log_ratio(sizes, order, above, mode):
     """The law is exact in the limit: what is missing falls with the log ratio, to the order stated."""
     errors: dict[str, list[float]] = {"means": [], "classifier": []}
@@ -99,7 +99,7 @@ def test_at_the_threshold_the_distance_of_equal_counts_vanishes_like_a_square_ro
 def test_merged_to_within_a_tolerance():
     model = lp.UFM("600,500,204,200,90", 1.0, lambda_b=0.02)
     complete = model.thresholds().complete
-    near = near_collapse(model, np.linspace(0.3, 1.02, 40) * complete, [(2, 3), (0, 1)])
+    near = near_collapse(model, np.linspace(0.3, 1.02, 15) * complete, [(2, 3), (0, 1)])
     decays = near.merged_from(0.1)
     for pair, decay in zip(near.pairs, decays, strict=True):
         below, above = near_collapse(model, [decay * (1 - 1e-6), decay * (1 + 1e-6)], [pair]).distance_means[:, 0]
@@ -107,7 +107,7 @@ def test_merged_to_within_a_tolerance():
         assert np.isnan(above) or above <= 0.1
     assert decays[0] == pytest.approx(near.thresholds[0], rel=0.05)  # where equal counts would merge
     assert decays[1] == pytest.approx(complete)  # the two commonest point apart to the last
-    near = near_collapse(model, np.linspace(0.3, 1.02, 40) * complete, [(2, 3)])
+    near = near_collapse(model, np.linspace(0.3, 1.02, 5) * complete, [(2, 3)])
     assert near.merged_from(1.99)[0] == near.decays[0]
     short = near_collapse(model, [0.3 * complete, 0.4 * complete])
     with pytest.raises(ValueError, match=r"^tolerance must be reached within the decays; got 0.01, .*; add decays up"):

@@ -29,7 +29,7 @@ def test_known_critical_decays(counts: str, settings: dict[str, Any], decays: li
 
 
 @pytest.mark.parametrize("settings", [{"bias": False}, {"lambda_b": 0.02}, {}])
-@pytest.mark.parametrize("counts", ["900,500,300x2,100,20x3", "70,60,50,3", "30x4,10x2"])
+@pytest.mark.parametrize("counts", ["900,300x2,100,20x2", "70,50,3", "30x4,10x2"])
 def test_rank_on_both_sides(counts: str, settings: dict[str, Any]) -> None:
     path = lp.UFM(counts, 1.0, **settings).critical_path()
     for drop in path:
@@ -73,11 +73,11 @@ def test_a_long_tail_costs_a_few_optima_a_direction_and_each_is_told(monkeypatch
 
     monkeypatch.setattr("lopsided.theory.path.optimum_of", counted)
     told: list[tuple[int, int]] = []
-    counts = [round(500 * 0.01 ** (k / 14)) for k in range(15)]
+    counts = [round(500 * 0.01 ** (k / 9)) for k in range(10)]
     path = critical_path(lp.UFM(counts, 1.0, lambda_b=0.02), progress=lambda *done: told.append(done))
-    assert [drop.rank_below for drop in path] == list(range(1, 15))
+    assert [drop.rank_below for drop in path] == list(range(1, 10))
     assert len(solved) <= 7 * len(path)
-    assert told == [(done, 14) for done in range(15)]
+    assert told == [(done, 9) for done in range(10)]
     # the complete threshold needs no bracket; every other root has an optimum near on both sides
     for drop in path[1:]:
         assert max(decay for decay in solved if decay < drop.lambda_z) > drop.lambda_z * (1 - 5e-5)

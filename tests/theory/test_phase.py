@@ -19,8 +19,8 @@ MODES: dict[str, dict[str, Any]] = {"no bias": {"bias": False}, "penalised": {"l
 FIGURES = {
     "5": (Axis("lambda_z", 0.0027, 0.0075, 10), {"m_a": 5, "n_a": 500, "m_b": 5, "n_b": 100}, 1 / 300, 0.00745, 5e-6),
     "6": (Axis("lambda_z", 0.0037, 0.0102, 10), {"m_a": 3, "n_a": 500, "m_b": 7, "n_b": 100}, 0.004545, 0.010164, 6e-7),
-    "7": (Axis("n_a", 100, 1400), {"m_a": 5, "m_b": 5, "n_b": 100, "lambda_z": 0.005}, 300, 1392, 1),
-    "8": (Axis("n_a", 100, 4200), {"m_a": 3, "m_b": 7, "n_b": 100, "lambda_z": 0.005}, 433, 3964, 1),
+    "7": (Axis("n_a", 100, 1400, 53), {"m_a": 5, "m_b": 5, "n_b": 100, "lambda_z": 0.005}, 300, 1392, 1),
+    "8": (Axis("n_a", 100, 4200, 42), {"m_a": 3, "m_b": 7, "n_b": 100, "lambda_z": 0.005}, 433, 3964, 1),
 }
 
 
@@ -99,7 +99,7 @@ def test_random_points_agree_with_the_solver(x, y, sizes, mode):
     seen = set()
     for regime in Regime:  # every regime of the diagram gets its share of points
         points = np.argwhere(diagram.regimes == regime)
-        for row, column in rng.permutation(points)[:4]:
+        for row, column in rng.permutation(points)[:2]:
             geometry = lp.solve(diagram.problem(row, column)).geometry
             assert geometry.rank == diagram.ranks[row, column]
             assert geometry.merged == diagram.merged(row, column)
@@ -152,7 +152,7 @@ def test_against_the_counts_an_adjustment_tells_apart_clusters_that_have_merged(
 
 def test_fractional_counts_stand_for_whole_ones_at_another_decay():
     diagram = phase_diagram(
-        Axis("lambda_z", 1e-3, 0.02, 12), Axis("ratio", 1.25, 9.25, 5), m_a=4, m_b=3, n_b=33, lambda_b=0.02
+        Axis("lambda_z", 1e-3, 0.02, 6), Axis("ratio", 1.25, 9.25, 3), m_a=4, m_b=3, n_b=33, lambda_b=0.02
     )
     for row, ratio in enumerate(diagram.y.values):
         for column, decay in enumerate(diagram.x.values):

@@ -55,6 +55,7 @@ def test_single_classes_merge_when_everything_does() -> None:
         assert two_cluster_threshold(model) == pytest.approx(model.thresholds().complete, rel=1e-12)
 
 
+@settings(max_examples=settings().max_examples // 4)
 @given(
     sizes=st.tuples(SIZES, SIZES),
     counts=st.tuples(COUNTS, COUNTS),
@@ -71,7 +72,7 @@ def test_free_bias_below_the_threshold(sizes: tuple[int, int], counts: tuple[int
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     sizes=st.tuples(SIZES, SIZES),
     counts=st.tuples(COUNTS, COUNTS),
@@ -127,9 +128,9 @@ def test_the_threshold_is_the_only_crossing(mode: str) -> None:
         options = {"lambda_b": 10 ** rng.uniform(-5, 1)} if mode == "penalised" else MODES[mode]
         model = lp.UFM(np.repeat(counts, sizes), 1.0, **options)
         threshold = two_cluster_threshold(model)
-        offsets = np.concatenate([np.linspace(-12, -0.01, 20), np.linspace(0.01, 8, 20)])
+        offsets = np.concatenate([np.linspace(-12, -0.01, 10), np.linspace(0.01, 8, 10)])
         signs = [np.sign(log_excess(model, threshold * np.exp(offset))) for offset in offsets]
-        assert signs == [1] * 20 + [-1] * 20
+        assert signs == [1] * 10 + [-1] * 10
 
 
 @pytest.mark.parametrize(
