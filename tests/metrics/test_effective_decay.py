@@ -121,9 +121,9 @@ def test_compare_solves_the_model_of_this_network(lambda_z, lost):
 @pytest.mark.slow
 def test_a_network_trained_on_the_digits_tells_its_decay_and_is_predicted_by_it(lambda_z, lost):
     data = load_data("digits", "60x5,15x5")
-    network = build_network("mlp", data.input_shape, data.num_classes, hidden=(64,), dim=16)
+    network = build_network("mlp", data.input_shape, data.num_classes, hidden=(128,), dim=16)
     stated = {"lambda_w": 30 * lambda_z, "lambda_h": lambda_z / 30, "lambda_b": 0.02}
-    result = train(network, data, **stated, epochs=300, batch_size=125, learning_rate=0.01)
+    result = train(network, data, **stated, epochs=150, batch_size=125, learning_rate=0.01)
     head = result.network.head
     decay = effective_decay(
         result.moments, head.weight, head.bias, weight_decay=stated["lambda_w"], bias_decay=stated["lambda_b"]
