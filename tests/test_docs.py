@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
+import io
 import json
 import re
+import runpy
 import shlex
-import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -53,16 +56,16 @@ def output_of(command: str) -> str:
     """What a Python script of the repository prints."""
     program, *arguments = shlex.split(command)
     assert program == "python"
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return ran.stdout
+    script, out, err = ROOT / arguments[0], io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", [str(script), *arguments[1:]])
+        patch.setattr(sys, "path", [str(script.parent), *sys.path])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(script), run_name="__main__")
+    assert (stop.value.code or 0, err.getvalue()) == (0, "")
+    return out.getvalue()
 
 
 def headings(text: str) -> set[str]:

@@ -291,11 +291,12 @@ def test_what_is_no_network_is_refused_in_one_line(call, name, message):
 
 
 def test_a_weight_decay_alone_is_answered_for_the_usual_ends(call):
-    value = json.loads(call(*TWO, "--weight-decay", "5e-4", "--json").out)
+    four = ("check", "--counts", "500x2,100x2", "--lambda-b", "0.02", "--weight-decay", "5e-4")
+    value = json.loads(call(*four, "--json").out)
     assert set(value["ends"]) == {"batch-norm", "batch-norm-relu", "residual:3"}
-    rare = value["ends"]["batch-norm"]["classes"][9]
-    assert rare["critical_weight_decay"] == pytest.approx(np.sqrt(100 / 3000))
-    outcome = call(*TWO, "--weight-decay", "5e-4")
+    rare = value["ends"]["batch-norm"]["classes"][3]
+    assert rare["critical_weight_decay"] == pytest.approx(np.sqrt(100 / 1200))
+    outcome = call(*four)
     assert outcome.code == 0
     assert "It depends on how the network ends" in outcome.out
 

@@ -95,8 +95,12 @@ def test_a_figure_is_written_whole(call, tmp_path, kind):
     assert f"Figure: {target}" in outcome.out.replace("\n", "")
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     assert target.stat().st_size > 3000
-    with_json = read(call("path", *TWO, "--figure", str(target), "--points", "5", "--json"))
-    assert len(with_json["singular_values"]) == 8
+
+
+def test_with_a_figure_json_holds_the_values_that_it_shows(call, tmp_path):
+    value = read(call("path", *TWO, "--figure", str(tmp_path / "path.svg"), "--points", "5", "--json"))
+    assert len(value["singular_values"]) == 8
+    assert (tmp_path / "path.svg").stat().st_size > 3000
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,8 @@ def test_a_log_axis(call):
     assert value["x"]["values"] == pytest.approx([0.001, 0.01, 0.1])
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
-def test_the_figure_is_written_and_named(call, tmp_path, suffix):
-    target = tmp_path / f"phase{suffix}"
+def test_the_figure_is_written_and_named(call, tmp_path):
+    target = tmp_path / "phase.svg"
     outcome = call("phase", *PLANE, "--figure", str(target))
     assert outcome.code == 0
     assert f"Figure: {target}" in outcome.out
