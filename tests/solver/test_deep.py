@@ -48,7 +48,7 @@ def test_two_classes_against_a_scalar_search(layers: int, decay: float) -> None:
         expected = min(
             expected, minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-10}).fun
         )
-    found = deep_stationary_point(model, layers)
+    found = deep_stationary_point(model, layers, starts=2)
     assert found.objective == pytest.approx(expected, rel=1e-9)
     assert (found.status, np.isnan(found.gap)) == ("stationary", True)
 
@@ -57,7 +57,7 @@ def test_two_classes_against_a_scalar_search(layers: int, decay: float) -> None:
 def test_what_a_stationary_point_satisfies(layers: int) -> None:
     """The value is that of the quasi-norm, and layers are balanced: λ_w‖W_L‖² is the common share of the penalty."""
     model = lp.UFM("500x2,100x2", lambda_w=2e-3, lambda_h=1e-4, lambda_b=0.02)
-    found = deep_stationary_point(model, layers)
+    found = deep_stationary_point(model, layers, starts=3)
     geometry = found.geometry
     assert geometry.rank > 0
     values = np.linalg.svd(np.sqrt(model.counts)[:, None] * geometry.mean_logits, compute_uv=False)
@@ -77,35 +77,36 @@ def test_zero_is_stationary_and_wins_past_some_decay() -> None:
     found = deep_stationary_point(lp.UFM(counts, 0.2, bias=False), 3)
     assert found.geometry.rank == 0
     assert found.objective == pytest.approx(np.log(3))
-    weak = deep_stationary_point(lp.UFM(counts, 1e-3, bias=False), 3)
+    weak = deep_stationary_point(lp.UFM(counts, 1e-3, bias=False), 3, starts=3)
     assert weak.objectives[1] == pytest.approx(np.log(3))
     assert weak.objective < 0.5
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_branch_of_one_layer_is_the_certified_optimum(mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "decay"), [("no bias", 0.02), ("penalised", 0.004), ("penalised", 0.02), ("free", 0.004)]
+)
+def test_the_branch_of_one_layer_is_the_certified_optimum(mode: str, decay: float) -> None:
     """With one layer there is nothing but the optimum to follow."""
-    for decay in (0.004, 0.02):
-        model = lp.UFM("90x2,30x2", lambda_z=decay, lambda_w=5 * decay, **MODES[mode])
-        solution = model.solve()
-        found = deep_branch(model, 1, starts=4)
-        assert solution.objective - 1e-12 <= found.objective < solution.objective + 1e-8
-        assert found.geometry.rank == solution.geometry.rank
-        assert found.residual < 1e-4
+    model = lp.UFM("90x2,30", lambda_z=decay, lambda_w=5 * decay, **MODES[mode])
+    solution = model.solve()
+    found = deep_branch(model, 1, starts=1)
+    assert solution.objective - 1e-12 <= found.objective < solution.objective + 1e-8
+    assert found.geometry.rank == solution.geometry.rank
+    assert found.residual < 1e-4
 
 
-@pytest.mark.parametrize("layers", [2, 3])
-def test_the_branch_lasts_until_its_local_minimum_vanishes(layers: int) -> None:
+@pytest.mark.parametrize(("layers", "decays"), [(2, [0.01, 0.065, 0.075, 0.1]), (3, [0.01, 0.055, 0.075, 0.1])])
+def test_the_branch_lasts_until_its_local_minimum_vanishes(layers: int, decays: list[float]) -> None:
     """K = 2 without a bias: the local minimum beside zero on a fine grid of the gap, which outlives its being best."""
     exponent = 2 / (layers + 1)
     grid = np.linspace(0.02, 12, 40001)
     seen = set()
-    for decay in (0.01, 0.03, 0.045, 0.055, 0.065, 0.075, 0.1, 0.15):
+    for decay in decays:
         penalty = decay * (layers + 1) / 2 * (grid * np.sqrt(2 * 120)) ** exponent
         values = np.log1p(np.exp(-2 * grid)) + penalty
         inner = 1 + np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:]))
         expected = float(values[inner[-1]]) if len(inner) else np.log(2)
-        found = deep_branch(lp.UFM("90,30", decay, bias=False), layers, starts=3)
+        found = deep_branch(lp.UFM("90,30", decay, bias=False), layers, starts=1)
         assert found.objective == pytest.approx(expected, rel=1e-6)
         assert found.geometry.rank == (1 if len(inner) else 0)
         seen.add("vanished" if not len(inner) else "best" if expected < np.log(2) else "outlives")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,16 @@ from lopsided.training.diagnosis import diagnose
 MODES: dict[str, dict[str, Any]] = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
-def halfway(model: lp.UFM) -> lp.Solution:
+@cache
+def path_of(counts: str, mode: str) -> tuple[lp.UFM, list[lp.CriticalDecay]]:
+    """A model and its critical decays, each followed once."""
+    model = lp.UFM(counts, 1.0, **MODES[mode])
+    return model, model.critical_path()
+
+
+def halfway(model: lp.UFM, path: list[lp.CriticalDecay]) -> lp.Solution:
     """The optimum halfway between the two largest critical decays."""
-    first, second = model.critical_path()[:2]
+    first, second = path[:2]
     solution = model.replaced(lambda_z=(first.lambda_z + second.lambda_z) / 2).solve()
     assert solution.status == "optimal"
     assert solution.geometry.rank == first.rank_below == second.rank_above
@@ -42,14 +50,14 @@ def assert_agreed(solution: lp.Solution, together: list[int]) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_classes_of_different_counts_meet_at_zero(mode: str) -> None:
-    solution = halfway(lp.UFM("900x4,100,50", 1.0, **MODES[mode]))
+    solution = halfway(*path_of("900x4,100,50", mode))
     assert solution.geometry.rank == 3
     assert_agreed(solution, [4, 5])
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_clusters_meet_at_zero(mode: str) -> None:
-    solution = halfway(lp.UFM("500x3,100x3,50x3", 1.0, **MODES[mode]))
+    solution = halfway(*path_of("500x3,100x3,50x3", mode))
     assert solution.geometry.rank == 2
     assert_agreed(solution, [3, 4, 5, 6, 7, 8])
 
@@ -57,8 +65,8 @@ def test_two_clusters_meet_at_zero(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_two_clusters_that_have_merged_apart_are_two_groups(mode: str) -> None:
     """Between the second critical decay and the rarer clusters' own ones, each is a point, and not the same."""
-    model = lp.UFM("500x3,100x3,50x3", 1.0, **MODES[mode])
-    second, third = model.critical_path()[1:3]
+    model, path = path_of("500x3,100x3,50x3", mode)
+    second, third = path[1:3]
     solution = model.replaced(lambda_z=(second.lambda_z + third.lambda_z) / 2).solve()
     assert solution.geometry.merged == [[3, 4, 5], [6, 7, 8]]
     assert [cluster.collapsed for cluster in solution.clusters] == [False, True, True]
@@ -67,7 +75,7 @@ def test_two_clusters_that_have_merged_apart_are_two_groups(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_one_class_alone_at_zero_has_nothing_to_merge_with(mode: str) -> None:
-    solution = halfway(lp.UFM("900x4,100", 1.0, **MODES[mode]))
+    solution = halfway(*path_of("900x4,100", mode))
     np.testing.assert_allclose(solution.geometry.class_means[4], 0, atol=1e-12)
     assert solution.geometry.merged == []
     assert not any(cluster.collapsed for cluster in solution.clusters)
@@ -79,7 +87,7 @@ def test_squared_error_without_a_bias() -> None:
     path = model.critical_path()
     assert [drop.lambda_z for drop in path] == pytest.approx(np.sqrt([500, 100, 50]) / 1150, rel=1e-8)
     assert [(drop.rank_below, drop.rank_above) for drop in path] == [(2, 0), (3, 2), (4, 3)]
-    assert_agreed(halfway(model), [2, 3])
+    assert_agreed(halfway(model, path), [2, 3])
     one_lost = model.replaced(lambda_z=(path[1].lambda_z + path[2].lambda_z) / 2).solve()
     assert (one_lost.geometry.rank, one_lost.geometry.merged) == (3, [])
 
@@ -87,6 +95,6 @@ def test_squared_error_without_a_bias() -> None:
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_origin_is_judged_relative_to_the_longest_row(scale: float) -> None:
     """λ_w and λ_h change the lengths of means and classifier, and not which are zero."""
-    decay = halfway(lp.UFM("900x4,100,50", 1.0, lambda_b=0.02)).problem.lambda_z
+    decay = halfway(*path_of("900x4,100,50", "penalised")).problem.lambda_z
     solution = lp.UFM("900x4,100,50", lambda_w=scale * decay, lambda_h=decay / scale, lambda_b=0.02).solve()
     assert solution.geometry.merged == [[4, 5]]

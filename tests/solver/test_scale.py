@@ -15,9 +15,18 @@ def long_tail(num_classes: int, head: float) -> np.ndarray:
     return np.round(head * np.exp(-5.5 * np.arange(num_classes) / num_classes))
 
 
-@pytest.mark.parametrize("mode", [{"bias": False}, {"lambda_b": 0.02}, {}], ids=["no bias", "penalised", "free"])
-@pytest.mark.parametrize("factor", [0.5, 3.0])
-@pytest.mark.parametrize("head", [1280.0, 64_000.0], ids=["ties", "all distinct"])
+@pytest.mark.parametrize(
+    ("head", "factor", "mode"),
+    [
+        # 1280: counts with ties; 64,000: all distinct. Each with each decay, and each with every mode of the bias.
+        pytest.param(1280.0, 0.5, {"bias": False}, id="ties-0.5-no bias"),
+        pytest.param(1280.0, 3.0, {"lambda_b": 0.02}, id="ties-3.0-penalised"),
+        pytest.param(1280.0, 0.5, {}, id="ties-0.5-free"),
+        pytest.param(64_000.0, 3.0, {"bias": False}, id="all distinct-3.0-no bias"),
+        pytest.param(64_000.0, 0.5, {"lambda_b": 0.02}, id="all distinct-0.5-penalised"),
+        pytest.param(64_000.0, 3.0, {}, id="all distinct-3.0-free"),
+    ],
+)
 def test_few_iterations_and_products(
     head: float, factor: float, mode: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,8 +51,8 @@ def test_few_iterations_and_products(
 
 
 def test_thousands_of_classes_in_little_memory() -> None:
-    """8,142 classes from 1000 samples down to 2: one K × K matrix alone would be 530 MB."""
-    place = np.arange(8142) / 8141
+    """5,000 classes from 1000 samples down to 2: one K × K matrix alone would be 200 MB."""
+    place = np.arange(5000) / 4999
     counts = np.round(1000 / (1 + (np.sqrt(500) - 1) * place) ** 4)
     counts = np.maximum(counts, 2)
     model = lp.UFM(counts, 0.5 * np.sqrt(2) / counts.sum(), lambda_b=0.02)
@@ -57,6 +66,6 @@ def test_thousands_of_classes_in_little_memory() -> None:
         tracemalloc.stop()
     assert solution.status == "optimal"
     assert solution.gap <= 1e-9 * solution.objective
-    assert solution.geometry.rank == 8141
+    assert solution.geometry.rank == 4999
     assert model.lambda_z < np.nanmin(thresholds.within)
-    assert largest < 100e6
+    assert largest < 60e6
