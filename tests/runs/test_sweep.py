@@ -6,9 +6,12 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -208,18 +211,27 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
 CONFIG = """
 data = "digits"
 counts = "30x2,6x2"
+lambda_z = 0.003
 lambda_b = 0.02
 epochs = 40
 [grid]
-lambda_z = [0.003, 0.02]
-seed = [0, 1]
+seed = [0, 1, 2]
 """
 
 
-def start(folder):
-    command = [PROGRAM, "sweep", "sweep.toml", "--output", "out", "--jobs", "2", "--json"]
+def start(folder, *program, jobs):
+    (folder / "sweep.toml").write_text(CONFIG)
+    command = [*program, "sweep", "sweep.toml", "--output", "out", "--jobs", str(jobs), "--json"]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait_until(happened, process, folder):
+    deadline = time.monotonic() + 600
+    while not happened():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def finished(folder):
@@ -229,28 +241,19 @@ def finished(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_sweep_that_was_ended_goes_on_without_losing_or_repeating_a_run(tmp_path, end):
-    (tmp_path / "sweep.toml").write_text(CONFIG)
-    with start(tmp_path) as process:
-        deadline = time.monotonic() + 600
-        while not finished(tmp_path):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        if end == signal.SIGINT:
-            os.killpg(process.pid, end)  # as a terminal does
-        else:
-            process.send_signal(end)
-        assert process.wait(timeout=600) == (130 if end == signal.SIGINT else -end)
+def test_a_sweep_that_was_killed_goes_on_without_losing_or_repeating_a_run(tmp_path):
+    with start(tmp_path, PROGRAM, jobs=1) as process:
+        wait_until(lambda: finished(tmp_path), process, tmp_path)
+        process.kill()
+        assert process.wait(timeout=600) == -signal.SIGKILL
     before = finished(tmp_path)
-    assert 1 <= len(before) < 4
+    assert 1 <= len(before) < 3
     assert "Traceback" not in (tmp_path / "log").read_text()
     # In this process, which has loaded torch already.
     again = run_sweep(read_configurations(tmp_path / "sweep.toml"), tmp_path / "out", jobs=1)
-    assert len(before) <= again.found < 4  # a worker may have finished what it had in hand
+    assert again.found == len(before)
     after = finished(tmp_path)
-    assert len(after) == 4
+    assert len(after) == 3
     assert {name: after[name] for name in before} == before  # not even written again
     for name, (content, _) in after.items():
         row = json.loads(content)
@@ -259,3 +262,36 @@ def test_a_sweep_that_was_ended_goes_on_without_losing_or_repeating_a_run(tmp_pa
         assert Run.load(tmp_path / "out" / "runs" / name).name == name
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert not list((tmp_path / "out").rglob("*.ckpt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_the_workers_of_a_sweep_end_with_it(tmp_path, monkeypatch, end):
+    """They would hold the locks of their runs otherwise; Ctrl-C reaches them too, as from a terminal."""
+    checkpoints = partial((tmp_path / "out").rglob, "checkpoint.ckpt")
+    with start(tmp_path, sys.executable, Path(__file__).with_name("waiting_sweep.py"), jobs=2) as process:
+        # Both workers are at runs that do not end.
+        wait_until(lambda: finished(tmp_path) and len(list(checkpoints())) == 2, process, tmp_path)
+        if end == signal.SIGINT:
+            os.killpg(process.pid, end)
+        else:
+            process.send_signal(end)
+        assert process.wait(timeout=600) == (130 if end == signal.SIGINT else -end)
+    before = finished(tmp_path)
+    assert len(before) == 1
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    monkeypatch.setattr(sweep, "perform", perform_at_once)
+    again = run_sweep(read_configurations(tmp_path / "sweep.toml"), tmp_path / "out", jobs=1)
+    assert again.found == 1
+    after = finished(tmp_path)
+    assert len(after) == 3
+    assert {name: after[name] for name in before} == before
+    outcomes = [json.loads(after[name][0])["outcome"] for name in after if name not in before]
+    assert outcomes == ["done here"] * 2  # and no worker went on to the end of its run
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert not list(checkpoints())
+
+
+def perform_at_once(run, **_):
+    stored = SimpleNamespace(save=lambda folder: (folder / "run.json").write_text("{}"))
+    return stored, {"digest": run.asked.digest, "outcome": "done here"}

@@ -25,7 +25,7 @@ def digits():
 
 def run(digits, **options):
     network = build_network("mlp", digits.input_shape, 10, hidden=(64,), **options)
-    return train(network, digits, **DECAYS, epochs=150, learning_rate=0.01, batch_size=150, accelerator="cpu")
+    return train(network, digits, **DECAYS, epochs=120, learning_rate=0.01, batch_size=150, accelerator="cpu")
 
 
 @pytest.mark.parametrize("dim", [16, 4])
@@ -57,7 +57,7 @@ def test_with_a_bias_too(digits, bias):
     network.head = simplex_etf_head(4, 4, scale=2.0, bias=True)
     before = network.head.weight.clone()
     decays = {"lambda_w": 0.5, "lambda_h": 0.02, **bias}
-    result = train(network, data, **decays, epochs=500, learning_rate=4.0, optimizer="sgd", accelerator="cpu")
+    result = train(network, data, **decays, epochs=250, learning_rate=8.0, optimizer="sgd", accelerator="cpu")
     assert torch.equal(network.head.weight, before)
     expected = fixed_classifier_optimum(lp.UFM(data.counts, **decays), before.double().numpy())
     assert result.prediction.objective == expected.objective

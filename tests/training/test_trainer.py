@@ -254,8 +254,8 @@ def test_a_run_stuck_at_too_low_a_rank_says_so():
             lambda_w=0.03,
             lambda_h=0.03,
             lambda_b=0.05,
-            epochs=300,
-            learning_rate=2.0,
+            epochs=150,
+            learning_rate=4.0,
             optimizer="sgd",
             ramp=0.0,
         )
@@ -284,13 +284,13 @@ def test_free_features_reach_the_optimum_of_the_loss_they_are_trained_by(loss):
         lambda_w=0.02,
         lambda_h=0.02,
         lambda_b=0.05,
-        epochs=350,
+        epochs=230,
         learning_rate=2.0,
         optimizer="sgd",
         ramp=0.0,
         batch_size=24,
         loss=loss,
-        measure_every=350,
+        measure_every=230,
     )
     solution = result.model.solve()
     assert result.history[-1]["objective"] == pytest.approx(solution.objective, rel=1e-5)
