@@ -89,6 +89,7 @@ def test_every_statement_names_a_test(page):
         assert named_tests(text), f"statement {number} of {page} names no test"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_tests_that_are_named_exist(page):
     for path, name in named_tests(PAGES[page]):
@@ -118,6 +119,7 @@ def test_mathematics_is_fenced_as_github_reads_it(page):
             assert formula == formula.strip(), formula
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "expected"), sessions())
 def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
@@ -130,6 +132,7 @@ def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
     assert output.split() == expected.split()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's own, of newer torch
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if ">>> " in text])

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from processes import loaded_after
 
 SOURCE = Path(__file__).parents[1] / "src" / "lopsided"
@@ -152,6 +154,7 @@ with contextlib.suppress(SystemExit):
 """
 
 
+@pytest.mark.slow
 def test_answers_need_neither_torch_nor_matplotlib():
     """All in one interpreter: what none of them has loaded, none of them loads."""
     steps = [
@@ -185,6 +188,7 @@ def test_the_monitor_of_one_trainer_does_not_load_the_other():
     assert weight_of("lopsided.callbacks.huggingface") & {"lightning", "transformers"} == {"transformers"}
 
 
+@pytest.mark.slow
 def test_the_old_names_of_remedies_are_found_in_their_new_homes():
     from lopsided import advice, nn, remedies, theory
 

@@ -17,6 +17,7 @@ MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}
 KINDS = {"relu": {"features": "relu"}, "focal": {"loss": lp.FocalLoss(2.0)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("decay", [2e-3, 4e-3, 6e-3, 8e-3])
 def test_relu_is_certified_and_never_below_unrestricted_features(mode: str, decay: float) -> None:
@@ -44,6 +45,7 @@ def test_objective_of_the_closed_form_is_the_model_s() -> None:
     assert solution.objective == pytest.approx(value, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_any_sign_through_the_factors_is_the_certified_optimum(mode: str) -> None:
     """The same minimiser and bound, where another road knows the answer: every loss of the family."""
@@ -74,6 +76,7 @@ def test_focal_without_focusing_is_cross_entropy(mode: str) -> None:
     np.testing.assert_allclose(nearly.geometry.mean_logits, plain.geometry.mean_logits, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("decay", "certified"), [(3e-3, True), (0.02, False)])
 def test_focal_is_certified_exactly_where_every_class_keeps_its_probability(
@@ -104,6 +107,7 @@ def test_the_focal_bound_holds_below_every_other_point() -> None:
             assert value >= solution.objective - solution.gap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mode"), [*itertools.product(KINDS, MODES), ("both", "penalised")], ids=lambda name: name
 )
@@ -120,6 +124,7 @@ def test_thresholds_on_both_sides(kind: str, mode: str) -> None:
         assert (model.replaced(lambda_z=share * found.complete).solve().geometry.rank == 0) == lost
 
 
+@pytest.mark.slow
 def test_bracketed_thresholds_are_the_exact_ones_where_these_are_known() -> None:
     for mode in MODES.values():
         exact = lp.UFM("60x2,10x2", 1.0, **mode).thresholds()
@@ -129,6 +134,7 @@ def test_bracketed_thresholds_are_the_exact_ones_where_these_are_known() -> None
         assert (bool(exact.note), bool(found.note)) == (False, True)
 
 
+@pytest.mark.slow
 def test_focal_loss_of_many_classes_collapses_later_than_locally() -> None:
     """Where the loss is concave at the uniform prediction Z = 0 is a local minimum long before it is the best one."""
     model = lp.UFM([10] * 40, 1.0, loss=lp.FocalLoss(5.0), bias=False)

@@ -61,6 +61,7 @@ def test_commands_print_what_is_shown(command, expected, capsys):
     assert output.split() == expected.split()
 
 
+@pytest.mark.slow
 def test_the_table_names_every_command_and_each_line_of_it_is_understood(capsys):
     code, help_text = run("lopsided --help", capsys)
     assert code == 0

@@ -59,6 +59,7 @@ def a_little_less(problem: lp.UFM, remedy: lp.Remedy) -> lp.UFM:
     return lp.UFM(problem.counts, problem.lambda_z, loss=changed, **BIAS)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     rare=st.integers(20, 300),
@@ -84,6 +85,7 @@ def test_a_remedy_keeps_what_it_says_and_a_little_less_of_it_does_not(rare, shar
     assert tried >= 4
 
 
+@pytest.mark.slow
 def test_ldam_keeps_and_a_little_less_of_it_does_not():
     problem = two_clusters()
     remedy = ldam_in_reach().remedy("ldam")
@@ -92,6 +94,7 @@ def test_ldam_keeps_and_a_little_less_of_it_does_not():
     assert lost(a_little_less(problem, remedy)) == [4, 5, 6]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     counts=st.lists(st.integers(5, 400), min_size=2, max_size=6),
@@ -124,6 +127,7 @@ def test_any_request_ends_in_the_margin_or_in_a_reason(counts, margin, share, sm
         assert [remedy.name for remedy in advice.remedies] == ["decay"]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     rare=st.integers(10, 200),
@@ -167,6 +171,7 @@ def test_a_margin_out_of_reach_for_all_classes_takes_no_samples_away():
         assert "more samples raise N" in remedy.reason
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(counts=st.lists(st.integers(5, 400), min_size=2, max_size=6), share=st.floats(0.5, 20))
 def test_no_class_is_given_fewer_samples_than_it_has(counts, share):
@@ -205,6 +210,7 @@ def test_both_reductions_at_the_numbers_of_the_theory():
     assert weights[2] / weights[0] > 2  # and √5 at the limit itself
 
 
+@pytest.mark.slow
 def test_the_usual_weights_are_judged_by_number():
     notes = " ".join(lp.advise(lp.UFM("500x2,100x2", 0.01, **BIAS), levers=["class-weights"]).notes)
     assert "reverse the order" in notes
@@ -233,6 +239,7 @@ def test_logit_adjustment_is_shown_and_said_to_move_nothing():
     np.testing.assert_allclose(remedy.outlook.thresholds, problem.thresholds().within[[0, 0, 0, 0, 1, 1, 1]])
 
 
+@pytest.mark.slow
 def test_ldam_has_a_bounded_reach():
     wide = lp.advise(two_clusters(share=1.5), margin=1, levers=["ldam"]).remedy("ldam")
     assert not wide.works
@@ -376,6 +383,7 @@ def test_squared_error_has_levers_of_its_own():
     assert "no scales" in advice.remedy("scales").reason
 
 
+@pytest.mark.slow
 def test_json_holds_no_array(tmp_path):
     import json
 

@@ -31,6 +31,7 @@ def test_margin_names_where_fading_begins():
     assert lp.check("500x5,100x5", 0.002, margin=1.7).fading == [5, 6, 7, 8, 9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500x5,100x5", "500,300,100", "50x2,20,7x3,2", "9,9"])
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.2])
@@ -49,6 +50,7 @@ def test_the_lead_is_read_off_the_logits(counts, mode, share):
         assert found.probability[k] == pytest.approx(np.exp(row[k]) / np.exp(row).sum(), abs=1e-8)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     counts=st.lists(st.integers(1, 400), min_size=2, max_size=7),
@@ -155,6 +157,7 @@ def test_names_stay_with_the_classes():
     assert [entry["name"] for entry in found.to_dict()["classes"]] == ["cat", "dog", "eel"]
 
 
+@pytest.mark.slow
 def test_hundreds_of_counts_are_solved_less_far_and_say_the_same():
     counts = np.arange(1, 251) * 3
     quick = lp.check(counts, 2e-4, lambda_b=0.02)

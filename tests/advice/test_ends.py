@@ -25,6 +25,7 @@ def test_behind_a_batch_norm_a_cluster_is_lost_from_the_root_of_its_share_on(cou
     assert above.critical_weight_decays[rare] == pytest.approx(share)
 
 
+@pytest.mark.slow
 def test_it_is_the_model_with_the_decay_over_the_number_of_samples():
     outlook = lp.check(COUNTS, weight_decay=0.05, end="batch-norm")
     model = lp.UFM(COUNTS, lambda_w=0.05, lambda_h=0.05 / 900, lambda_b=0.05)

@@ -35,6 +35,7 @@ def assert_same_loss(found: Any, wanted: Any, counts: Any) -> None:
     assert ours.smoothing == theirs.smoothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_a_line_makes_the_loss_that_was_solved(loss):
     levers = ["class-weights", "scales", "logit-adjustment"]
@@ -84,6 +85,7 @@ def test_a_line_sets_the_weight_decay_and_leaves_that_of_the_bias(bias, lambda_b
     assert np.sqrt(found * 0.000175) == pytest.approx(remedy.problem.lambda_z, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_many_numbers_are_named_and_not_written():
     counts = list(range(400, 200, -4)) + list(range(199, 100, -2))
     advice = lp.advise(lp.UFM(counts, 0.0005), margin=1.2, levers=["class-weights", "oversampling", "merging"])

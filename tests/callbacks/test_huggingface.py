@@ -94,6 +94,7 @@ def entered(network, data) -> tuple[Tensor, Tensor]:
     return (hidden.last_hidden_state if data.tokens else hidden.pooler_output), labels
 
 
+@pytest.mark.slow
 def test_evaluation_is_measured(tmp_path):
     network = model()
     monitor = TrainerCollapseMonitor(CLASSES, loader="val")
@@ -107,6 +108,7 @@ def test_evaluation_is_measured(tmp_path):
     assert all(not m._forward_pre_hooks and not m._forward_hooks for m in network.modules())
 
 
+@pytest.mark.slow
 def test_training_batches_are_measured_at_epochs(tmp_path):
     network, seen = model(), []
     monitor = TrainerCollapseMonitor(CLASSES, counts=COUNTS)
@@ -128,6 +130,7 @@ def test_training_batches_are_measured_at_epochs(tmp_path):
     assert last["lambda_z"] == pytest.approx(decay, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_steps_accumulation_and_a_monitor_on_its_own(tmp_path):
     monitor = TrainerCollapseMonitor(CLASSES, every_n_steps=2, every_n_batches=2)
     fitter = trainer(tmp_path, model(), monitor, gradient_accumulation_steps=2, max_steps=4)
@@ -138,6 +141,7 @@ def test_steps_accumulation_and_a_monitor_on_its_own(tmp_path):
     assert rows[0]["num_samples"] == 2 * BATCH  # of four batches before the second step
 
 
+@pytest.mark.slow
 def test_tokens(tmp_path):
     data = Sentences(tokens=True)
     network = model(BertForTokenClassification)
@@ -161,6 +165,7 @@ def test_tokens(tmp_path):
     assert monitor.measurement.values["nc1"] == pytest.approx(expected["nc1"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_lost_classes_stop_training(tmp_path):
     """A classifier that is pulled to zero loses all classes, and the run ends there."""
     network = model()

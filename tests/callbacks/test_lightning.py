@@ -98,6 +98,7 @@ def test_validation_alone():
     assert all(not module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_steps_are_those_of_the_optimiser_and_reach_the_logger(tmp_path, accumulate):
     model, monitor = Classifier(), Snapshots(CLASSES, every_n_steps=2)
@@ -231,6 +232,7 @@ def test_early_stop_comes_before_the_merge():
     assert monitor.measurement.values["merged"] != [[5, 6, 7, 8, 9]]
 
 
+@pytest.mark.slow
 def test_alarms_may_be_left_to_the_caller():
     fitter, monitor = regularised(1.3, epochs=15, on_merge="ignore")  # a warning would be an error
     assert monitor.alarms

@@ -34,6 +34,7 @@ def test_json_is_the_library_s_own(call):
     }
 
 
+@pytest.mark.slow
 def test_tables_show_before_and_after_and_every_lever(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr("lopsided.cli.output.PATIENCE", 600.0)  # a busy machine must not bring the progress bar
@@ -103,6 +104,7 @@ def test_classes_go_by_their_names(call, tmp_path, monkeypatch):
     assert refused.err.startswith("lopsided: --keep must name classes, 1-2, ant, bee, or class numbers from 0 to 2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -64,6 +64,7 @@ def assert_one_line(code, out, err, *parts):
         assert part in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["tables", "json"])
 @pytest.mark.parametrize(("arguments", "name", "rule", "value"), TABLE, ids=[" ".join(row[0])[-40:] for row in TABLE])
 def test_predict_refuses_in_one_line(call, arguments, name, rule, value, flags):
@@ -91,6 +92,7 @@ def test_an_unknown_command_gets_a_suggestion(call):
     assert_one_line(outcome.code, outcome.out, outcome.err, "predit", "Did you mean 'predict'?")
 
 
+@pytest.mark.slow
 def test_a_real_process_refuses_the_same_way():
     process = subprocess.run(
         [Path(sysconfig.get_path("scripts"), "lopsided"), "predict", "--counts", "500y5", *DECAY],

@@ -44,6 +44,7 @@ def test_json_and_exit_code(call, decay, code, lost, fading):
     assert [entry["state"] for entry in value["classes"]] == list(found.states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
@@ -117,6 +118,7 @@ def test_a_share_for_two_classes(call):
     assert [entry["count"] for entry in json.loads(call(*arguments).out)["classes"]] == [500, 250]
 
 
+@pytest.mark.slow
 def test_an_answer_without_a_certificate_is_a_finding(call):
     outcome = call(
         "check", "--counts", "50x5,10x5", "--no-bias", "--loss", "focal", "--gamma", "2", "--lambda-z", "0.02"
@@ -183,6 +185,7 @@ def test_a_checkpoint_without_a_weight_or_a_class_is_refused(call, tmp_path):
     assert outcome.err.startswith("lopsided: --checkpoint must hold samples of every class; got none of class 2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -224,6 +227,7 @@ def test_other_commands_read_the_same_counts(call, tmp_path, command):
     assert json.loads(from_file.out) == json.loads(call(command, "--counts", "50x2,10", *more, "--json").out)
 
 
+@pytest.mark.slow
 def test_8142_classes_are_answered_in_a_few_matrices(call):
     """As many as iNaturalist 2018: the tables of a K × K matrix would be 64 million numbers."""
     outcome = call("check", "--counts", "pareto:1000x8142:1.45", "--lambda-z", "4e-5", "--lambda-b", "0.02", "--json")
@@ -263,6 +267,7 @@ def ordinary(tmp_path, monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "ordinary_networks", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ordinary")
 def test_a_network_and_its_optimiser_are_read(call):
     outcome = call(*SMALL, "--network", "ordinary_networks:network", "--json")
@@ -290,6 +295,7 @@ def test_what_is_no_network_is_refused_in_one_line(call, name, message):
     assert outcome.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_weight_decay_alone_is_answered_for_the_usual_ends(call):
     four = ("check", "--counts", "500x2,100x2", "--lambda-b", "0.02", "--weight-decay", "5e-4")
     value = json.loads(call(*four, "--json").out)

@@ -16,6 +16,7 @@ from lopsided.runs import Run
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "lopsided")
 
 
+@pytest.mark.slow
 def test_the_target_holds_on_real_digits(demo):
     done, folder = demo
     assert done.returncode == 0, done.stderr
@@ -83,6 +84,7 @@ def untrained(plan, progress=None):
     ), {}
 
 
+@pytest.mark.slow
 def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
     monkeypatch.setattr("lopsided.paper.demo.perform", untrained)
     monkeypatch.setattr("lopsided.report.writing.to_png", lambda _: b"")
@@ -140,6 +142,7 @@ def test_damaged_data_are_named(call, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_torch_one_line_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
@@ -179,6 +182,7 @@ main(["demo", "--counts", "30x2,6x2", "--output", sys.argv[2]])
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_named_in_one_line_and_leaves_files_whole(tmp_path):
     folder = tmp_path / "out"
     done = subprocess.run(
@@ -196,6 +200,7 @@ def test_a_disk_that_fills_up_is_named_in_one_line_and_leaves_files_whole(tmp_pa
     assert not list(folder.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_finished_runs_whole_and_nothing_half_written(tmp_path):
     folder = tmp_path / "out"
     with subprocess.Popen(

@@ -144,6 +144,7 @@ def test_the_loss_and_the_kind_of_features_reach_the_prediction(call, kept):
     assert weighted["prediction"]["objective"] != pytest.approx(plain["prediction"]["objective"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_report_is_written_on_request(call, kept, tmp_path, monkeypatch):
     monkeypatch.setattr("lopsided.report.writing.to_png", lambda _: b"")  # tests/report draws
     decays = ("--weight-decay", "0.03", "--bias-decay", "0.02")
@@ -161,6 +162,7 @@ def assert_refused(outcome, *parts):
         assert part in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -188,6 +190,7 @@ def test_bad_arguments_are_refused_in_one_line(call, kept, arguments, parts):
     assert_refused(call("measure", *(kept if word == "KEPT" else word for word in arguments)), *parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 @pytest.mark.parametrize(
     ("change", "parts"),

@@ -31,6 +31,7 @@ COMBINED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "settings"), COMBINED, ids=[" ".join(row[0][::2]) for row in COMBINED])
 def test_every_setting_reaches_the_optimum_and_the_thresholds(call, arguments, settings):
     model = lp.UFM(COUNTS, 0.02, lambda_b=0.02, loss=lp.CrossEntropy(**settings))
@@ -57,6 +58,7 @@ def test_every_setting_of_every_loss_is_an_option_of_every_command_that_takes_a_
         assert names <= options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -87,6 +87,7 @@ def test_the_table_says_what_is_lost(call):
     assert "60.65  32.85  11.19" in call("path", *TWO, "--decays", "0.005").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_is_written_whole(call, tmp_path, kind):
     target = tmp_path / "new" / f"path.{kind}"
@@ -162,6 +163,7 @@ main(["path", "--counts", "5,3", "--points", "3", "--figure", sys.argv[1]])
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_figure_is_written_leaves_the_old_one(tmp_path):
     target = tmp_path / "path.png"
     target.write_bytes(b"old")
@@ -176,6 +178,7 @@ def test_ctrl_c_while_the_figure_is_written_leaves_the_old_one(tmp_path):
     assert target.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "decays", "ranks"),
     [

@@ -57,6 +57,7 @@ def test_a_log_axis(call):
     assert value["x"]["values"] == pytest.approx([0.001, 0.01, 0.1])
 
 
+@pytest.mark.slow
 def test_the_figure_is_written_and_named(call, tmp_path):
     target = tmp_path / "phase.svg"
     outcome = call("phase", *PLANE, "--figure", str(target))
@@ -68,6 +69,7 @@ def test_the_figure_is_written_and_named(call, tmp_path):
     assert target.read_bytes() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -176,6 +176,7 @@ def test_hundreds_of_clusters_are_cut_to_a_readable_table(call):
     assert "…" in outcome.out
 
 
+@pytest.mark.slow
 def test_relu_features_are_certified_and_lose_classes_earlier(call):
     value = read(call(*TWO, "--lambda-z", "0.007", "--features", "relu", "--json"))
     assert value["status"] == "optimal"
@@ -195,6 +196,7 @@ def test_relu_without_a_bias_has_closed_thresholds(call):
     assert [cluster["collapsed"] for cluster in value["clusters"]] == [False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["tables", "json"])
 def test_focal_loss_says_where_it_is_no_more_than_stationary(call, flags):
     arguments = ("--no-bias", "--loss", "focal", "--gamma", "2", *flags)

@@ -38,6 +38,7 @@ def test_the_help_lists_every_command_and_the_exit_codes(call):
         assert command in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_has_an_example_and_json(call, command):
     outcome = call(command, "--help")
@@ -46,6 +47,7 @@ def test_the_help_of_every_command_has_an_example_and_json(call, command):
     assert f"lopsided {command}" in outcome.out.split("Example:")[1]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_a_process_quietly_with_130():
     process = subprocess.Popen(
         [
@@ -69,6 +71,7 @@ def test_an_interrupt_ends_a_process_quietly_with_130():
     assert (process.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--json"], []], ids=["json", "table"])
 def test_a_reader_that_has_gone_is_no_error(flags):
     reading, writing = os.pipe()
@@ -83,6 +86,7 @@ def test_a_reader_that_has_gone_is_no_error(flags):
     assert (process.returncode, process.stderr) == (141, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["thresholds", "--counts", "5x2"], ["thresholds", "--counts", "5x2", "--json"], ["--help"]]
 )
@@ -93,6 +97,7 @@ def test_an_output_that_takes_nothing_is_told_in_one_line(arguments):
     assert (process.returncode, process.stderr) == (2, "lopsided: standard output: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_a_terminal_without_greek_letters_still_gets_its_table():
     process = subprocess.run(
         [PROGRAM, "thresholds", "--counts", "500x5,100x5"],
@@ -103,6 +108,7 @@ def test_a_terminal_without_greek_letters_still_gets_its_table():
     assert b"0.00333333" in process.stdout
 
 
+@pytest.mark.slow
 def test_a_real_process_prints_one_json_object():
     process = subprocess.run(
         [PROGRAM, "thresholds", "--counts", "500x5,100x5", "--no-bias", "--json"], capture_output=True, text=True

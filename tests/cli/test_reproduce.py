@@ -7,6 +7,7 @@ import pytest
 TINY = ("--data", "digits", "--epochs", "2", "--hidden", "16", "--dim", "10", "--jobs", "1")
 
 
+@pytest.mark.slow
 def test_two_figures_share_their_runs_and_are_judged(call, tmp_path):
     folder = tmp_path / "out"
     outcome = call("reproduce", "fig1,fig3", *TINY, "--output", str(folder), "--json")

@@ -96,6 +96,7 @@ def test_train_from_options_and_from_a_file_is_the_same_run(call, tmp_path, conf
     assert "Remedy" not in second.out
 
 
+@pytest.mark.slow
 def test_train_says_what_a_remedy_changed(call, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     lost = [*RUN, "--lambda-z", "0.04", "--output", str(tmp_path / "out")]
@@ -115,6 +116,7 @@ def test_train_says_what_a_remedy_changed(call, tmp_path, monkeypatch):
     assert again["remedy"]["change"].startswith("adjust logits by τ = 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -56,6 +56,7 @@ def test_eight_thousand_classes_are_no_burden(call):
     assert sum(len(cluster["classes"]) for cluster in value["clusters"]) == 8142
 
 
+@pytest.mark.slow
 def test_relu_features_say_how_their_thresholds_were_found(call):
     outcome = call("thresholds", "--counts", "500x2,100x2", "--lambda-b", "0.02", "--features", "relu")
     assert (outcome.code, outcome.err) == (0, "")

@@ -26,6 +26,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_leaves_the_old_file_and_names_it(tmp_path):
     path = write_atomically(tmp_path / "a", b"old")
     with pytest.raises(OSError, match="File too large") as refusal:

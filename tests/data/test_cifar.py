@@ -58,6 +58,7 @@ def test_parquet_files_through_the_library(library, tmp_path, capfd):
     assert (tmp_path / "cache").is_dir()
 
 
+@pytest.mark.slow
 def test_of_cifar_100_the_fine_labels_count(library, tmp_path):
     coarse, fine = library.ClassLabel(num_classes=20), library.ClassLabel(num_classes=100)
     write_parquet(library, tmp_path / "hub", 100, coarse_label=coarse, fine_label=fine)

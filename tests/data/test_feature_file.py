@@ -214,6 +214,7 @@ numpy.load(path)["features"]
 """
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_the_memory_allowed_is_measured(tmp_path):
     samples, dim = 280_000, 128  # 143 MB, half as much again as is allowed, which is twice what reading in parts needs
     features = np.broadcast_to(np.arange(dim, dtype=np.float32), (samples, dim))

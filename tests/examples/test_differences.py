@@ -12,6 +12,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "differences.py"
 
 
+@pytest.mark.slow
 def test_every_claim_holds_and_the_numbers_are_the_known_ones():
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(SCRIPT), "--json"],

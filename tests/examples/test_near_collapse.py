@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "near_collapse.py"
 
 
@@ -19,6 +21,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_derived_laws_hold_and_are_drawn(tmp_path):
     target = tmp_path / "near.svg"
     ran = run("--figure", str(target))
@@ -32,6 +35,7 @@ def test_the_derived_laws_hold_and_are_drawn(tmp_path):
     assert target.read_text().lstrip().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_a_figure_of_no_known_kind_is_refused_before_any_work():
     ran = run("--figure", "near.txt")
     assert (ran.returncode, ran.stdout) == (2, "")

@@ -10,6 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "paper_own_way.py"
 
 
+@pytest.mark.slow
 def test_every_check_of_the_example_holds(capfd):
     with pytest.raises(SystemExit) as ended:  # a warning would be an error
         runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "relu_collapse.py"
 
 
+@pytest.mark.slow
 def test_relu_features_explain_the_early_collapse():
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(SCRIPT)], capture_output=True, text=True, encoding="utf-8", timeout=600

@@ -56,6 +56,7 @@ def test_ratios_of_the_decays_are_kept():
     assert (solution.lambda_s, solution.lambda_b) == pytest.approx((0.2, 0.05))
 
 
+@pytest.mark.slow
 def test_path_is_in_the_order_given_and_the_same_as_one_by_one():
     decays = [0.003, 0.1, 0.03]
     path = made().path(decays)

@@ -28,6 +28,7 @@ def stated(features=FEATURES, labels=LABELS, costs=COSTS, tol=1e-9, decay=0.02, 
     return lp.forecast(features, labels, costs=costs, lambda_w=decay, lambda_s=4 * decay, tol=tol, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [False, True])
 @pytest.mark.parametrize("mode", BIASES)
 @pytest.mark.parametrize("loss", LOSSES, ids=["plain", "adjusted", "margins", "labels"])
@@ -54,6 +55,7 @@ def test_the_objective_is_that_of_the_weights_returned(mode):
     assert solution.objective == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [False, True])
 def test_newton_against_proximal_gradient(mixing):
     made = stated(costs=None if mixing else COSTS, lambda_b=0.02, tol=1e-10)
@@ -136,6 +138,7 @@ def test_one_hot_features_give_the_free_features_back(rows):
     assert made.largest_decay == pytest.approx(complete * np.sqrt(len(labels)) / 2, rel=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 20), min_size=2, max_size=5),
@@ -158,6 +161,7 @@ def test_every_answer_is_certified(counts, channels, share, mode, mixing, seed):
     assert abs(again.objective - solution.objective) <= 2e-8 * max(1, solution.objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [False, True])
 def test_many_samples_and_large_ones_take_the_same_optimum(mixing, monkeypatch):
     """Drawn rows in single precision, and curvatures that are applied only, are other ways to one certified value."""

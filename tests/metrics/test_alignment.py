@@ -65,6 +65,7 @@ def test_nc4_needs_the_bias(trained):
     assert nc4_samples(raised, features) == twins.nc4(geometry.class_means, model.coef_, raised.bias, features)
 
 
+@pytest.mark.slow
 def test_nc4_of_samples_among_distant_means_and_in_chunks():
     """Means one apart at 1e9 from the origin: an expanded square would round their distances away."""
     rng = np.random.default_rng(0)

@@ -61,6 +61,7 @@ def test_the_seed_decides_and_wider_levels_are_wider():
     assert first.estimate == pytest.approx(nc1(moments, corrected=True), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_resampling_stays_within_classes_whatever_their_order(monkeypatch):
     """A class of equal samples stays a point, and chunks change nothing."""
     features, labels = draw(np.random.default_rng(2))

@@ -180,6 +180,7 @@ def test_sequences_need_a_reducer():
             capture.take()
 
 
+@pytest.mark.slow
 def test_wrappers_do_not_change_names():
     inner, inputs = Net(), torch.randn(3, 5)
     outer = nn.Module()

@@ -124,6 +124,7 @@ def poisoned():
     return features, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [

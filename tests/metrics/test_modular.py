@@ -114,6 +114,7 @@ def test_what_measures_have_in_common_is_computed_once(head, monkeypatch):
     assert calls == {"view": 1, "svd": 3 + 1 + 1, "distances": 1}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.booleans())
 @settings(max_examples=10)
 def test_any_order_batch_and_split_give_the_same(seed, batch, forward):

@@ -83,6 +83,7 @@ def test_real_images():
     assert_matches_twin(gather(features, labels, 10, 128, order), twins.class_moments(features, labels, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 32, 1000])
 def test_a_collapse_to_1e_12_of_the_mean_is_still_measured(batch):
     """Raw second moments would have lost every digit here: eps · |mean|² is 2e-4 of the variance."""

@@ -34,6 +34,7 @@ def measured(seed, counts=(500, 500, 500, 100, 100, 100), dim=9):
     return lp.Geometry(counts, rng.normal(size=(len(counts), dim)), rng.normal(size=(len(counts), dim)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("counts", ["500x3,100x3", "500,300,100", "200x4"])
 @pytest.mark.parametrize("lambda_z", [1e-3, 3e-3, 8e-3])

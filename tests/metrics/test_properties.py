@@ -40,6 +40,7 @@ def assert_alike(first, second, tolerance=1e-8):
             assert first[name] == pytest.approx(second[name], rel=tolerance, abs=tolerance), name
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(class_counts, seeds)
 def test_permuting_classes_permutes_the_answer(counts, seed):
@@ -53,6 +54,7 @@ def test_permuting_classes_permutes_the_answer(counts, seed):
     assert sorted(sorted(int(order[j]) for j in group) for group in second["merged"]) == first["merged"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(class_counts, seeds)
 def test_rotating_features_and_classifier_together_changes_nothing(counts, seed):
@@ -64,6 +66,7 @@ def test_rotating_features_and_classifier_together_changes_nothing(counts, seed)
     assert (first["rank"], first["merged"]) == (second["rank"], second["merged"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(class_counts, seeds, st.floats(1e-3, 1e3))
 def test_scaling_features_changes_no_geometry(counts, seed, scale):

@@ -111,6 +111,7 @@ def test_square_of_a_pooled_covariance_is_unbiased_for_normal_samples():
     assert np.trace(np.mean(plain, axis=0)) > 1.3 * np.trace(covariance @ covariance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "convention"), NC1_CONVENTIONS)
 @pytest.mark.parametrize(
     ("counts", "dim", "variance"),
@@ -138,6 +139,7 @@ def test_simulated_rank_aware_nc1_of_merged_classes():
     assert abs(np.mean(corrected) - 1) < 0.02
 
 
+@pytest.mark.slow
 def test_simulated_traces_and_distances():
     population = Population([10] * 3 + [5] * 3, 10, 1.0)
     draws = [population.draw() for _ in range(200)]
@@ -215,6 +217,7 @@ def test_nc1_is_not_corrected_by_more_than_half():
     assert sum(math.isnan(value) for value in found) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [[8] * 10, [20] * 5 + [5] * 5], ids=["equal", "lopsided"])
 def test_few_real_images_say_what_many_say(counts):
     """Images behind a random ReLU layer: neither normal nor of one covariance, as real features are not."""

@@ -58,6 +58,7 @@ def gather(features, labels):
     return moments
 
 
+@pytest.mark.slow
 def test_every_number_of_a_trained_network_against_its_twin(network):
     features, labels, head = network
     moments = gather(features, labels)

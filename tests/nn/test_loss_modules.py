@@ -123,6 +123,7 @@ def test_batches_of_other_counts_average_to_the_same(loss, logits, shown):
     assert found.item() == pytest.approx(term(x, labels).item(), rel=1e-12)
 
 
+@pytest.mark.slow
 @of_each_kind
 def test_slopes_agree_with_differences(loss, logits):
     labels = torch.from_numpy(LABELS)

@@ -102,6 +102,7 @@ def test_decay_in_the_gradient_rests_where_the_penalty_does(kind, settings):
         assert moved < 1e-9 if rests else moved > 1e-5
 
 
+@pytest.mark.slow
 def test_decoupled_decay_is_unknown_at_first_and_then_read_off_the_state():
     """Gradients with noise: their mean square, not the mean, decides what AdamW's decay amounts to."""
     torch.manual_seed(0)

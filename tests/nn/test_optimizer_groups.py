@@ -118,6 +118,7 @@ def test_a_layer_used_twice_and_weights_tied_in_the_body_count_once():
     torch.optim.SGD(list(groups.values()), lr=0.1)
 
 
+@pytest.mark.slow
 def test_the_head_of_a_wrapped_model_is_found():
     net = network()
     compiled = torch.compile(net, backend="eager")

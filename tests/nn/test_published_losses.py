@@ -257,6 +257,7 @@ def test_a_checkpoint_holds_nothing_of_the_loss(criterion):
     assert "num_classes=4" in repr(criterion)
 
 
+@pytest.mark.slow
 def test_it_compiles_without_a_break(criterion, logits):
     torch.compiler.reset()  # all cases share one code, which is compiled a few times at most
     rows, labels = torch.from_numpy(logits), torch.arange(4)

@@ -25,6 +25,7 @@ def read(net, optimizer=None, example=None, **settings):
     return read_decays(net, optimizer or sgd(net), num_samples=N, example_input=example, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_ends_are_read(case):
     torch.manual_seed(0)

@@ -44,6 +44,7 @@ def read(net, x, decay=1.0):
     return read_decays(net, sgd, num_samples=len(x), example_input=x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOUNDED)
 @torch.no_grad()
 def test_no_network_pays_less_than_is_read(name):
@@ -92,6 +93,7 @@ TAILS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAILS)
 def test_the_bound_is_the_best_one(name):
     """Free normalised features and scales that make ‖H‖² as large as they can reach it, and never pass it."""
@@ -221,6 +223,7 @@ def test_scales_and_shifts_decayed_differently(scale, shift):
     assert paid.item() >= d.lambda_h / 2 * float(h.square().sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @torch.no_grad()
 def test_scale_free_parameters_can_shrink_at_no_cost(name):
@@ -273,6 +276,7 @@ FIXED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXED)
 def test_features_that_are_not_free_may_keep_classes_apart(name):
     """Fixed inputs of one batch normalisation: rare classes stay apart, even recognised, past their threshold."""

@@ -64,6 +64,7 @@ def runs(request, one_thread):  # noqa: F811
     return request.param, {decay: trained(request.param, decay) for decay in (BELOW, ABOVE)}
 
 
+@pytest.mark.slow
 def test_the_bound_holds_and_is_nearly_reached(runs):
     end, found = runs
     for decay, (objective, d, _) in found.items():

@@ -37,6 +37,7 @@ def claims(checks):
     return {check.claim: check for check in checks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEXT)
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_every_experiment_is_a_configuration(name, scale):
@@ -72,6 +73,7 @@ def test_losses_are_those_asked_for():
     ]
 
 
+@pytest.mark.slow
 def test_networks_at_the_optimum_hold_every_claim(initialisation):
     judged = judge_experiment(*initialisation)
     assert len(judged.checks) == 2 + 4 * len(INITIALISATIONS)
@@ -126,6 +128,7 @@ def test_ties_may_end_either_way(initialisation):
     assert not recognised_as_predicted(changed(merged, class_accuracy=[1.0] * 10))
 
 
+@pytest.mark.slow
 def test_predictions_are_ranked_class_by_class(generalisation):
     _, runs = generalisation
     table = class_table(runs)
@@ -150,6 +153,7 @@ def test_rank_correlation_is_pearsons_of_the_ranks():
     assert rank_correlation(first, second) == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
+@pytest.mark.slow
 def test_test_accuracy_is_judged_against_predictions(generalisation):
     experiment, runs = generalisation
     judged = judge_experiment(experiment, runs)
@@ -181,6 +185,7 @@ def remedies():
     return experiment, [as_trained(point, experiment) for point in chosen]
 
 
+@pytest.mark.slow
 def test_remedies_are_judged_and_put_in_a_table():
     experiment, runs = remedies()
     helped = ("decay", "merging")
@@ -200,6 +205,7 @@ def test_remedies_are_judged_and_put_in_a_table():
     assert sum(not check.holds for check in checks) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["initialisation", "generalisation", "remedies"])
 def test_the_folder_of_an_experiment(name, tmp_path):
     result = judge_experiment(*(remedies() if name == "remedies" else carried_out(name, slice(0, None, 10))))

@@ -84,6 +84,7 @@ def test_figures_of_one_data_set_share_their_runs():
         assert runs[0] == runs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_fitted_runs_have_the_same_optimum(name):
     for point in plan(name, changes={"data": "digits"}).points[::4]:
@@ -169,6 +170,7 @@ def claims(checks):
     return {check.claim: check for check in checks}
 
 
+@pytest.mark.slow
 def test_a_network_at_the_optimum_holds_every_claim(fig5):
     checks = claims(judge_experiment(*fig5).checks)
     assert len(checks) == 9
@@ -236,6 +238,7 @@ def test_the_judges_of_training_tell_good_from_bad(name):
     assert [check.holds for check in checks] == [True, True, False, False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fig1", "fig4", "fig5"])
 def test_the_folder_of_a_figure(name, tmp_path):
     result = judge_experiment(*carried_out(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def model(values: list[int], mode: dict[str, float], share: float) -> lp.UFM:
     return lp.UFM(values, share * lp.UFM(values, 1.0, **mode).thresholds().complete, **mode)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(counts, repeated), modes, shares)
 def test_certificate_and_distance_to_the_labels(values: list[int], mode: dict[str, float], share: float) -> None:
@@ -38,6 +40,7 @@ def test_certificate_and_distance_to_the_labels(values: list[int], mode: dict[st
     assert (np.linalg.norm(residual, axis=1) <= bound * (1 + 1e-6) + 1e-9).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.one_of(counts, repeated), modes, shares, st.randoms(use_true_random=False))
 def test_permuting_the_classes_permutes_the_optimum(values, mode, share, random) -> None:
@@ -56,6 +59,7 @@ def test_permuting_the_classes_permutes_the_optimum(values, mode, share, random)
     assert moved == shuffled.geometry.merged
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(counts, modes, shares, st.integers(2, 50))
 def test_scaling_counts_and_decay_changes_nothing(values, mode, share, factor) -> None:

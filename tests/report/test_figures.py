@@ -63,6 +63,7 @@ def test_a_group_that_is_not_contiguous_has_a_bracket_for_each_part():
     assert _texts(axes).count("merged") == 1
 
 
+@pytest.mark.slow
 def test_nothing_left_is_said_and_not_drawn_as_noise(collapsed_run):
     figure = figure_mean_logits(collapsed_run)
     assert all("zero everywhere" in _texts(axes) for axes in figure.axes[:3])
@@ -82,6 +83,7 @@ def test_cosines_leave_out_the_measured_direction_of_a_mean_that_is_predicted_to
     np.testing.assert_allclose(measured.get_array()[0, 1], run.measured.cosines_means[0, 1])
 
 
+@pytest.mark.slow
 def test_training_leaves_gaps_where_a_measure_has_no_value(digits_run, collapsed_run):
     figure = figure_training([digits_run, collapsed_run])
     variability, accuracy, excess = figure.axes
@@ -115,6 +117,7 @@ def test_merged_map_of_unlike_runs_is_refused(digits_run):
         figure_merged([])
 
 
+@pytest.mark.slow
 def test_overview_tells_the_story_only_when_it_is_what_happened(digits_run, collapsed_run):
     separate = Geometry([90, 90, 10, 10], np.eye(4), np.eye(4))
     rare = Geometry([90, 90, 10, 10], np.diag([1.0, 1.0, 0, 0]), np.eye(4))
@@ -132,6 +135,7 @@ def test_overview_of_nothing_is_refused():
         figure_overview([])
 
 
+@pytest.mark.slow
 def test_hundreds_of_classes_are_drawn_without_names_or_numbers():
     counts = np.geomspace(1000, 10, 200).round().astype(int)
     geometry = Geometry(counts, np.eye(200), np.eye(200))
@@ -142,10 +146,12 @@ def test_hundreds_of_classes_are_drawn_without_names_or_numbers():
     assert to_png(figure_merged([run])).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(digits_run):
     assert to_png(figure_mean_logits(digits_run)) == to_png(figure_mean_logits(digits_run))
 
 
+@pytest.mark.slow
 def test_no_global_plotting_state_and_no_early_import():
     code = (
         "import sys, numpy as np, lopsided.report as report\n"

@@ -1,12 +1,14 @@
 """The figure of nearly equal counts shows the numbers it is given."""
 
 import numpy as np
+import pytest
 
 import lopsided as lp
 from lopsided.report import figure_near_collapse, to_png
 from lopsided.theory import near_collapse
 
 
+@pytest.mark.slow
 def test_lines_are_the_cosines_and_distances():
     near = near_collapse(lp.UFM("300,280,90x2,88", 1.0), np.geomspace(0.003, 0.03, 7), [(0, 1), (2, 4), (2, 3)])
     figure = figure_near_collapse(near)

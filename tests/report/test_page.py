@@ -40,6 +40,7 @@ def read(page: str) -> Reader:
     return reader
 
 
+@pytest.mark.slow
 def test_report_is_whole_and_self_contained(tmp_path, monkeypatch, digits_run, collapsed_run, checks):
     coarse = partial(to_png, dpi=30)
     monkeypatch.setattr("lopsided.report.writing.to_png", coarse)

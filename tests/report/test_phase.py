@@ -17,6 +17,7 @@ def lines_of(axes) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 def test_cells_are_the_grid_and_lines_the_exact_boundaries():
     diagram = phase_diagram(
         Axis("lambda_z", 0.002, 0.012, 30), Axis("ratio", 1.2, 20, 20), m_a=5, m_b=5, n_b=100, lambda_b=0.02
@@ -62,6 +63,7 @@ def test_a_section_is_a_band_that_changes_at_the_boundaries():
         assert text.get_position()[0] == pytest.approx((left + right) / 2, abs=2e-5)
 
 
+@pytest.mark.slow
 def test_a_diagram_of_one_regime_has_no_lines():
     diagram = phase_diagram(Axis("lambda_z", 1.0, 2.0, 4), Axis("m_a", 2, 3), n_a=50, m_b=3, n_b=10, lambda_b=0.02)
     assert (diagram.regimes == Regime.ALL_MERGED).all()

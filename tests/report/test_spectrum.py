@@ -49,6 +49,7 @@ def test_a_vertical_line_at_every_critical_decay_names_what_is_lost(small):
     ]
 
 
+@pytest.mark.slow
 def test_of_many_curves_two_kinds_are_named_and_every_critical_decay_has_its_line():
     model = lp.UFM(",".join(map(str, range(10, 34, 2))) + ",5x2", 1.0, lambda_b=0.02)
     path = critical_path(model, smallest_share=0.05)
@@ -60,6 +61,7 @@ def test_of_many_curves_two_kinds_are_named_and_every_critical_decay_has_its_lin
     assert to_png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_every_kind_of_file_is_whole_and_the_same_each_time(small, tmp_path, kind, start):
     figures = [figure_singular_values(*small) for _ in range(2)]

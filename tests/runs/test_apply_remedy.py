@@ -19,6 +19,7 @@ def test_a_run_without_a_remedy_is_as_it_was():
     assert apply_remedy(run) is run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_remedy_of_advise_leads_to_the_problem_that_it_solved(name):
     run = Configuration(**RUN, remedy=name)
@@ -46,6 +47,7 @@ def test_a_remedy_gives_the_margin_that_is_asked_for():
     assert both.lambda_w / both.lambda_h == pytest.approx(100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "margin"), [("all", 1.2), ([6, 7, 8, 9], 1.1), ([0, 5, 6, 8], FADING)])
 def test_what_advise_says_to_ask_for_is_what_it_found(keep, margin):
     plain = Configuration(**RUN)
@@ -88,6 +90,7 @@ def test_settings_of_remedies_keep_their_rules():
         Configuration(**RUN, merged_classes=[[1, 10]])
 
 
+@pytest.mark.slow
 def test_classes_trained_as_one():
     run = Configuration(**RUN, remedy="merging", epochs=150, hidden=[64], dim=16, batch_size=150)
     stored, row = perform(run)

@@ -25,6 +25,7 @@ def test_names_and_seeds_are_those_of_every_version():
     assert full.digest == "36a9497da807d984"
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_name_and_seed():
     code = (
         "import json, sys; from lopsided.runs.configuration import configure\n"
@@ -171,6 +172,7 @@ def test_what_must_be_given(missing):
         configure({name: value for name, value in BASE.items() if name != missing})
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=12))
 def test_an_unknown_key_is_always_answered_with_a_known_one(name):
     if name in KEYS:

@@ -47,6 +47,7 @@ def test_reads_back_equal(tmp_path):
     assert sorted(path.name[:7] for path in folder.iterdir()) == ["arrays-", "run.jso"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -189,6 +190,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_killed_while_saving_leaves_a_whole_run(tmp_path, end):
     runs = [make_run(0), make_run(1)]

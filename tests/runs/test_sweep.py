@@ -53,6 +53,7 @@ def test_a_row_says_what_was_asked_what_came_out_and_where_it_was_made(done):
     )
 
 
+@pytest.mark.slow
 def test_resampled_runs_are_predicted_by_the_model_of_what_they_show(tmp_path):
     """More samples than the data set has of a class may be shown, since they are shown again."""
     runs = tiny(sampling_strategy=["30x2,999x2"], feature_penalty_per=["appearance", "sample"])
@@ -86,6 +87,7 @@ def test_the_same_run_comes_out_the_same_elsewhere(done, tmp_path):
     assert {name: row[name] for name in same} == {name: result.rows[0][name] for name in same}
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
     runs = expand({**TINY, "lambda_z": 0.003, "optimizer": "sgd", "grid": {"learning_rate": [1e30, 0.01]}})
     result = run_sweep(runs, tmp_path, jobs=1)
@@ -95,6 +97,7 @@ def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
     assert run_sweep(runs, tmp_path, jobs=1).found == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", '{"digest": "', "[]", '{"digest": "another"}'])
 def test_half_a_row_counts_as_none(tmp_path, content, monkeypatch):
     (run,) = tiny()
@@ -121,6 +124,7 @@ def stop_after(epochs):
     return stop
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
     (run,) = tiny(epochs=[8])
     with pytest.raises(StoppedError):
@@ -133,6 +137,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
     assert not list(tmp_path.rglob("checkpoint*"))
 
 
+@pytest.mark.slow
 def test_half_a_checkpoint_is_ignored(tmp_path):
     (run,) = tiny(epochs=[8])
     with pytest.raises(StoppedError):
@@ -145,6 +150,7 @@ def test_half_a_checkpoint_is_ignored(tmp_path):
     assert row["outcome"] == "trained"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_sweep_and_leaves_finished_runs_whole(tmp_path, monkeypatch):
     runs = tiny(seed=[0, 1, 2])
     write, written = sweep.write_atomically, []
@@ -191,6 +197,7 @@ def test_missing_data_say_how_to_get_them(tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_does_the_same(done, tmp_path):
     from distributed import LocalCluster
 

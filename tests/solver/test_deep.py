@@ -12,6 +12,7 @@ from lopsided.solver import deep_branch, deep_stationary_point
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("counts", "decay"), [("500x2,100x3", 0.004), ("500x2,100x3", 0.01), ("50,20,5", 0.03)])
 def test_one_layer_is_the_certified_optimum(counts: str, decay: float, mode: str) -> None:
@@ -29,6 +30,7 @@ def test_one_layer_is_the_certified_optimum(counts: str, decay: float, mode: str
         assert compared[name].absolute_error < 2e-3 * max(1.0, np.abs(compared[name].predicted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [2, 3, 4])
 @pytest.mark.parametrize("decay", [1e-3, 1e-2, 3e-2])
 def test_two_classes_against_a_scalar_search(layers: int, decay: float) -> None:
@@ -53,6 +55,7 @@ def test_two_classes_against_a_scalar_search(layers: int, decay: float) -> None:
     assert (found.status, np.isnan(found.gap)) == ("stationary", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [2, 3])
 def test_what_a_stationary_point_satisfies(layers: int) -> None:
     """The value is that of the quasi-norm, and layers are balanced: λ_w‖W_L‖² is the common share of the penalty."""
@@ -72,6 +75,7 @@ def test_what_a_stationary_point_satisfies(layers: int) -> None:
     assert found.objective == found.objectives.min()
 
 
+@pytest.mark.slow
 def test_zero_is_stationary_and_wins_past_some_decay() -> None:
     counts = np.array([50, 50, 10])
     found = deep_stationary_point(lp.UFM(counts, 0.2, bias=False), 3)
@@ -82,6 +86,7 @@ def test_zero_is_stationary_and_wins_past_some_decay() -> None:
     assert weak.objective < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "decay"), [("no bias", 0.02), ("penalised", 0.004), ("penalised", 0.02), ("free", 0.004)]
 )
@@ -95,6 +100,7 @@ def test_the_branch_of_one_layer_is_the_certified_optimum(mode: str, decay: floa
     assert found.residual < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "decays"), [(2, [0.01, 0.065, 0.075, 0.1]), (3, [0.01, 0.055, 0.075, 0.1])])
 def test_the_branch_lasts_until_its_local_minimum_vanishes(layers: int, decays: list[float]) -> None:
     """K = 2 without a bias: the local minimum beside zero on a fine grid of the gap, which outlives its being best."""

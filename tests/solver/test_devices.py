@@ -43,6 +43,7 @@ def assert_same(found: lp.Solution, expected: lp.Solution, atol: float = 1e-12) 
     assert [cluster.collapsed for cluster in found.clusters] == [cluster.collapsed for cluster in expected.clusters]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "name", "share"),
     # every loss with every mode and at every decay, and every mode at every decay
@@ -55,6 +56,7 @@ def test_a_device_gives_numpy_s_answer(mode: str, name: str, share: float) -> No
     assert_same(model.solve(tol=1e-13, device="cpu"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_many_clusters_from_coarse_to_fine(mode: str) -> None:
     counts = np.arange(5, 65)
@@ -62,6 +64,7 @@ def test_many_clusters_from_coarse_to_fine(mode: str) -> None:
     assert_same(model.solve(device="cpu"), model.solve(), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_tensor_of_counts_is_solved_where_it_lies() -> None:
     model = lp.UFM(torch.tensor([500, 500, 100, 100]), 0.003, lambda_b=0.02)
     assert model.device == model.replaced(lambda_z=0.004).device == "cpu"
@@ -156,6 +159,7 @@ def alone() -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", ["finder", "None"])
 def test_without_pytorch_a_device_is_refused_in_one_line(block: str, alone: dict[str, Any]) -> None:
     status, message = alone[block]
@@ -164,5 +168,6 @@ def test_without_pytorch_a_device_is_refused_in_one_line(block: str, alone: dict
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_numpy_s_road_does_not_load_pytorch(alone: dict[str, Any]) -> None:
     assert alone["with"] == [["optimal"] * 4, False]

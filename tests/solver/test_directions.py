@@ -18,6 +18,7 @@ def test_a_simplex_where_it_fits(classes, dim):
     np.testing.assert_allclose(rows @ rows.T, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "dim", "best"),
     [
@@ -35,6 +36,7 @@ def test_spherical_codes_that_are_known(classes, dim, best):
     assert best - 1e-12 <= largest_cosine(rows) < best + 1e-5
 
 
+@pytest.mark.slow
 def test_the_seed_decides():
     for dim in (3, 8):
         first, again, other = (simplex_directions(7, dim, seed=seed) for seed in (1, 1, 2))

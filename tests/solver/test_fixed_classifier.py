@@ -69,6 +69,7 @@ def some_classifier(classes=4, dim=3, seed=0):
     return 2 * np.random.default_rng(seed).normal(size=(classes, dim))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "mode", "dim"),
     # every loss with every mode and both widths, and every mode with both
@@ -89,6 +90,7 @@ def test_against_cvxpy(loss, mode, dim):
     np.testing.assert_allclose(found.geometry.bias, bias, atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("loss", ["plain", "everything"])
 def test_features_of_a_relu_against_cvxpy(loss, mode):
@@ -102,6 +104,7 @@ def test_features_of_a_relu_against_cvxpy(loss, mode):
     np.testing.assert_allclose(found.geometry.class_means, means, atol=5e-3)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted(MODES)),
     st.sampled_from(sorted(LOSSES)),
@@ -180,6 +183,7 @@ def test_without_bias_the_count_of_a_class_does_not_matter(lambda_h):
         np.testing.assert_allclose(means, results[0], atol=1e-7)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.floats(-5, 1), st.sampled_from(sorted(MODES)))
 @settings(max_examples=15)
 def test_classes_of_distinct_rows_never_coincide(seed, exponent, mode):
@@ -205,6 +209,7 @@ def test_classes_of_distinct_rows_never_coincide(seed, exponent, mode):
             assert pull >= strength * float(apart @ apart) - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["penalised", "free"])
 @given(counts=st.lists(st.integers(1, 2000), min_size=3, max_size=6), exponent=st.floats(-5, 0))
 @settings(max_examples=15)

@@ -36,6 +36,7 @@ def logits_of(seed: int, spread: float) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(4, 4)) * spread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([0.1, 1.0, 4.0]))
 def test_slopes_are_those_of_the_values(loss: object, seed: int, spread: float) -> None:
@@ -48,6 +49,7 @@ def test_slopes_are_those_of_the_values(loss: object, seed: int, spread: float) 
         np.testing.assert_allclose(slopes[:, column], (ahead - behind) / (2 * step), atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([0.1, 1.0, 4.0]))
 def test_conjugate_bounds_from_below_everywhere(loss: object, seed: int, spread: float) -> None:

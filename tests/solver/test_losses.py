@@ -56,6 +56,7 @@ LOSSES: dict[str, tuple[lp.CrossEntropy, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode", "share"),
     # every loss with every mode and with both decays, and every mode with both
@@ -77,6 +78,7 @@ def test_agrees_with_an_independent_solver(name: str, mode: str, share: float) -
     np.testing.assert_allclose(geometry.mean_logits, logits, atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode", "cluster"),
     # every loss with every mode and every cluster, and every mode with every cluster
@@ -92,6 +94,7 @@ def test_clusters_merge_exactly_at_their_threshold(name: str, mode: str, cluster
         assert any(set(group) <= set(found) for found in solution.geometry.merged) is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_everything_collapses_exactly_at_the_threshold(name: str, mode: str) -> None:

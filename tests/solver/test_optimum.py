@@ -26,6 +26,7 @@ def certified(model: lp.UFM, tol: float = 1e-9) -> lp.Solution:
     return solution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "mode", "share"),
     # every counts with every mode and at every decay, and every mode at every decay
@@ -128,6 +129,7 @@ def test_two_clusters_with_a_free_bias() -> None:
     assert probability[5, :5].sum() == pytest.approx(cross_few, rel=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_separation_inside_a_cluster_is_exact(mode: str) -> None:
     for lambda_z in (1e-4, 1e-3, 3e-3, 5e-3):

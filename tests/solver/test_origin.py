@@ -48,6 +48,7 @@ def assert_agreed(solution: lp.Solution, together: list[int]) -> None:
     assert lp.Outlook.measured(geometry).lost == together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_two_classes_of_different_counts_meet_at_zero(mode: str) -> None:
     solution = halfway(*path_of("900x4,100,50", mode))
@@ -55,6 +56,7 @@ def test_two_classes_of_different_counts_meet_at_zero(mode: str) -> None:
     assert_agreed(solution, [4, 5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_two_clusters_meet_at_zero(mode: str) -> None:
     solution = halfway(*path_of("500x3,100x3,50x3", mode))
@@ -62,6 +64,7 @@ def test_two_clusters_meet_at_zero(mode: str) -> None:
     assert_agreed(solution, [3, 4, 5, 6, 7, 8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_two_clusters_that_have_merged_apart_are_two_groups(mode: str) -> None:
     """Between the second critical decay and the rarer clusters' own ones, each is a point, and not the same."""
@@ -73,6 +76,7 @@ def test_two_clusters_that_have_merged_apart_are_two_groups(mode: str) -> None:
     assert lp.Outlook.measured(solution.geometry).lost == [3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_one_class_alone_at_zero_has_nothing_to_merge_with(mode: str) -> None:
     solution = halfway(*path_of("900x4,100", mode))
@@ -92,6 +96,7 @@ def test_squared_error_without_a_bias() -> None:
     assert (one_lost.geometry.rank, one_lost.geometry.merged) == (3, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_origin_is_judged_relative_to_the_longest_row(scale: float) -> None:
     """λ_w and λ_h change the lengths of means and classifier, and not which are zero."""

@@ -39,6 +39,7 @@ def assert_cold(model: lp.UFM, decays: list[float], tol: float = 1e-9) -> list[t
     return list(zip(solutions, colds, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_path_is_its_cold_solves(mode: str, name: str) -> None:
@@ -50,6 +51,7 @@ def test_a_path_is_its_cold_solves(mode: str, name: str) -> None:
         np.testing.assert_allclose(solution.geometry.bias, cold.geometry.bias, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [lp.CrossEntropy(), lp.SquaredError()], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("mode", MODES)
 def test_many_clusters(mode: str, loss: lp.CrossEntropy | lp.SquaredError) -> None:
@@ -60,6 +62,7 @@ def test_many_clusters(mode: str, loss: lp.CrossEntropy | lp.SquaredError) -> No
     assert_cold(model, (np.array([0.03, 0.5, 2.0, 8.0, 12.0]) * np.sqrt(counts.min()) / counts.sum()).tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @given(st.lists(st.floats(1e-5, 0.02), max_size=6))
 @settings(max_examples=10)
@@ -88,6 +91,7 @@ def test_past_complete_collapse_nothing_is_left(mode: str) -> None:
             assert len(solution.singular_values) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_rank_never_rises_with_the_decay(mode: str) -> None:
     """Seen here, not proved."""

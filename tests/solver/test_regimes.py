@@ -11,6 +11,7 @@ from lopsided.solver import softmax_start
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500x5,100x5", "500x3,100x7", "900x2,400x3,100x2,10"])
 def test_clusters_merge_exactly_at_their_threshold(counts: str, mode: str) -> None:
@@ -30,6 +31,7 @@ def test_clusters_merge_exactly_at_their_threshold(counts: str, mode: str) -> No
             assert bool(spread < 1e-12) is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500,300,100", "300,100", "500x5,100x5", "20x10", "10,9,8,7,6,5"])
 def test_everything_collapses_exactly_at_the_threshold(counts: str, mode: str) -> None:
@@ -57,6 +59,7 @@ def test_rank_falls_through_the_critical_decays() -> None:
         assert ranks == [below, above]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [lp.CrossEntropy(), lp.SquaredError()], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500,300,200,100", "900x4,100,50", "900,500x2,100x3"])
@@ -78,6 +81,7 @@ def test_next_to_a_critical_decay(counts: str, mode: str, loss: lp.CrossEntropy 
                 assert solution.geometry.rank == rank or (offset < 1e-6 and solution.geometry.rank in ranks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e-8, 1e-7, 1e-6])
 def test_next_to_a_critical_decay_of_many_clusters(offset: float) -> None:
     """85 clusters; where the rank falls from 9 to 8 was found by halving the interval to float64."""
@@ -89,6 +93,7 @@ def test_next_to_a_critical_decay_of_many_clusters(offset: float) -> None:
         assert solution.geometry.rank == rank
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "lambda_z"),
     [
@@ -108,6 +113,7 @@ def test_counts_from_one_to_a_billion(counts: str, lambda_z: float, mode: str) -
     assert solution.gap <= 1e-9 * solution.objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_all_distinct_counts(mode: str) -> None:
     counts = np.arange(1, 101)
@@ -186,6 +192,7 @@ def test_a_geometry_of_thousands_of_classes_stays_small() -> None:
     assert "_resolved" not in vars(solution.geometry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("lambda_z", [1e-16, 1e-32, 1e-100])
 @pytest.mark.parametrize("counts", ["90,10", "500x5,100x5", "50,40,30,7"])
@@ -206,6 +213,7 @@ def test_two_classes_at_any_decay(lambda_z: float) -> None:
     np.testing.assert_allclose(solution.geometry.mean_logits, [[half, -half], [-half, half]], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lambda_z", [1e-250, 1e-200, 1e99])
 @pytest.mark.parametrize("mode", MODES)
 def test_counts_far_apart_at_absurd_decays_are_solved_or_refused(lambda_z: float, mode: str) -> None:
@@ -219,6 +227,7 @@ def test_counts_far_apart_at_absurd_decays_are_solved_or_refused(lambda_z: float
         assert (solution.status == "optimal") is (solution.gap <= 1e-9 * max(1.0, solution.objective))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e-7, 1e-6, 1e-5])
 @pytest.mark.parametrize(
     ("counts", "margins", "cluster"),

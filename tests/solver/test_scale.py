@@ -15,6 +15,7 @@ def long_tail(num_classes: int, head: float) -> np.ndarray:
     return np.round(head * np.exp(-5.5 * np.arange(num_classes) / num_classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "factor", "mode"),
     [
@@ -50,6 +51,7 @@ def test_few_iterations_and_products(
     assert 0 < sum(products) <= 40
 
 
+@pytest.mark.slow
 def test_thousands_of_classes_in_little_memory() -> None:
     """5,000 classes from 1000 samples down to 2: one K × K matrix alone would be 200 MB."""
     place = np.arange(5000) / 4999

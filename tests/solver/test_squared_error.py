@@ -36,6 +36,7 @@ def rank_of(geometry: lp.Geometry) -> int:
     return int(np.sum(np.linalg.svd(scaled, compute_uv=False) > 1e-9 * np.sqrt(geometry.counts.max())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("share", [0.1, 0.6])
@@ -61,6 +62,7 @@ def test_agrees_with_an_independent_solver(name: str, mode: str, share: float) -
     np.testing.assert_allclose(geometry.mean_logits, logits, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_gap_bounds_the_distance_to_the_optimum(name: str, mode: str) -> None:
@@ -85,6 +87,7 @@ def test_gap_bounds_the_distance_to_the_optimum(name: str, mode: str) -> None:
     assert at_optimum.dual_norm == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("counts", ["500x5,100x5", "500,300,100", "300,100", "17,17", "50x4", "40x3,30x2,7,2"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 1.1])

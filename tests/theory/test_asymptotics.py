@@ -11,6 +11,7 @@ from lopsided.theory import collapse_sizes, seli_limit, small_decay_optimum
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["200x5,100x5", "500,300,100", "1000,10x3", "90,10"])
 def test_the_error_falls_as_one_over_the_logarithm(counts: str, mode: str) -> None:

@@ -11,6 +11,7 @@ from lopsided.theory import balanced_optimum
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @given(
     classes=st.integers(2, 30),

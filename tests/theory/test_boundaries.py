@@ -22,6 +22,7 @@ def told_apart(geometry: lp.Geometry, sizes: tuple[int, int]) -> bool:
     return bool(np.abs(logits[: sizes[0], sizes[0] :]).max() + np.abs(logits[sizes[0] :, : sizes[0]]).max() > 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=settings().max_examples // 4)
 @given(sizes=st.tuples(SIZES, SIZES), counts=st.tuples(COUNTS, COUNTS), adjustment=st.sampled_from([0.0, 1.0, -0.5]))
@@ -53,6 +54,7 @@ def test_the_solver_changes_at_each_boundary(
     assert solved(found.complete * above).merged == everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=settings().max_examples // 4)
 @given(
@@ -89,6 +91,7 @@ def test_regimes_come_in_one_order(
     assert (found.complete == found.between)[common == 1].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_arrays_are_their_elements_and_roles_may_change(mode: str) -> None:
     counts = np.array([[20, 100, 433], [900, 99, 3964]])

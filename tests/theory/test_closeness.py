@@ -47,6 +47,7 @@ def test_the_neighbouring_counts_are_compared_from_the_commonest():
     assert near.thresholds[0] == pytest.approx(math.sqrt(80) / 290)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("sizes", "order"), [((1, 1), 2), ((2, 2), 2), ((2, 3), 1)])
 @pytest.mark.parametrize("above", [1.03, 1.4])
@@ -70,6 +71,7 @@ def test_above_the_threshold_the_distance_is_proportional_to_the_log_ratio(sizes
         assert fine < 1.25 * coarse / 4**order + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("below", [0.6, 0.97])
 def test_below_the_threshold_unequal_counts_change_the_distance_in_second_order(below, mode):
@@ -96,6 +98,7 @@ def test_at_the_threshold_the_distance_of_equal_counts_vanishes_like_a_square_ro
     assert far / close == pytest.approx(4, rel=0.02)
 
 
+@pytest.mark.slow
 def test_merged_to_within_a_tolerance():
     model = lp.UFM("600,500,204,200,90", 1.0, lambda_b=0.02)
     complete = model.thresholds().complete

@@ -20,6 +20,7 @@ KNOWN: list[tuple[str, dict[str, Any], list[float]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "settings", "decays"), KNOWN)
 def test_known_critical_decays(counts: str, settings: dict[str, Any], decays: list[float]) -> None:
     path = lp.UFM(counts, 1.0, **settings).critical_path()
@@ -28,6 +29,7 @@ def test_known_critical_decays(counts: str, settings: dict[str, Any], decays: li
     assert path[-1].rank_below == lp.UFM(counts, 1.0).num_classes - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"bias": False}, {"lambda_b": 0.02}, {}])
 @pytest.mark.parametrize("counts", ["900,300x2,100,20x2", "70,50,3", "30x4,10x2"])
 def test_rank_on_both_sides(counts: str, settings: dict[str, Any]) -> None:
@@ -63,6 +65,7 @@ def test_bad_search_is_refused(share: float) -> None:
         critical_path(lp.UFM("5,3", 1.0), smallest_share=share)
 
 
+@pytest.mark.slow
 def test_a_long_tail_costs_a_few_optima_a_direction_and_each_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every root is bracketed by certified optima, and they are few."""
     solved: list[float] = []

@@ -31,6 +31,7 @@ def crossing(diagram: PhaseDiagram, name: str) -> float:
     return float(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("axis", "fixed", "minority", "complete", "tolerance"), FIGURES.values(), ids=FIGURES)
 def test_figures_of_the_paper_are_sections(axis, fixed, minority, complete, tolerance):
     section = phase_diagram(axis, lambda_b=0.02, **fixed)
@@ -42,6 +43,7 @@ def test_figures_of_the_paper_are_sections(axis, fixed, minority, complete, tole
     np.testing.assert_array_equal(section.regimes[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["7", "8"])
 def test_crossings_along_a_count_solve_the_threshold_equations(figure):
     axis, fixed, *_ = FIGURES[figure]
@@ -55,6 +57,7 @@ def test_crossings_along_a_count_solve_the_threshold_equations(figure):
     assert samples(complete) * 0.005 == pytest.approx(math.sqrt(complete), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("axis", "fixed"), [row[:2] for row in FIGURES.values()], ids=FIGURES)
 def test_the_solver_on_both_sides_of_each_crossing(axis, fixed, mode):
@@ -88,6 +91,7 @@ DIAGRAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("x", "y", "sizes"), DIAGRAMS.values(), ids=DIAGRAMS)
 def test_random_points_agree_with_the_solver(x, y, sizes, mode):
@@ -130,6 +134,7 @@ def test_logit_adjustment_moves_the_boundary_between_the_clusters_only():
     assert ranks == [5, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [{"bias": False}, {"lambda_b": 2.0}], ids=["no bias", "penalised"])
 @pytest.mark.parametrize(("sizes", "rare"), [((8, 400, 3, 3), "B"), ((1, 3, 3, 401), "")], ids=["many", "a single one"])
 def test_against_the_counts_an_adjustment_tells_apart_clusters_that_have_merged(sizes, rare, mode):
@@ -150,6 +155,7 @@ def test_against_the_counts_an_adjustment_tells_apart_clusters_that_have_merged(
             assert names[column] == ("A,B" if rare else "B")
 
 
+@pytest.mark.slow
 def test_fractional_counts_stand_for_whole_ones_at_another_decay():
     diagram = phase_diagram(
         Axis("lambda_z", 1e-3, 0.02, 6), Axis("ratio", 1.25, 9.25, 3), m_a=4, m_b=3, n_b=33, lambda_b=0.02

@@ -13,6 +13,7 @@ from lopsided.theory import relu_complete_threshold, relu_optimum
 MODES = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "decay"), [([50, 20, 5], 0.02), ([50, 20, 5], 0.05), ([40, 40, 10, 10], 0.03)])
 def test_no_bias_against_direct_minimisation(counts: list[int], decay: float) -> None:
     """None of many random starts ends lower, the best ends there, and the logits are the same."""
@@ -66,6 +67,7 @@ def test_the_papers_early_collapse() -> None:
     assert lp.UFM("500x5,100x5", 1.0, lambda_b=0.02).thresholds().complete == pytest.approx(0.0074535599)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", MODES.values(), ids=MODES)
 @pytest.mark.parametrize("counts", ["500x5,100x5", "90,30,10", "500x3,100x7", "200,50x3"])
 def test_complete_collapse_on_both_sides(counts: str, options: dict[str, object]) -> None:
@@ -79,6 +81,7 @@ def test_complete_collapse_on_both_sides(counts: str, options: dict[str, object]
     assert bracket.upper == pytest.approx(bracket.lower, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @given(counts=st.lists(st.integers(1, 10**6), min_size=2, max_size=8))
 def test_never_later_than_without_the_restriction(mode: str, counts: list[int]) -> None:
@@ -105,6 +108,7 @@ def test_stationary_point_without_bias_is_the_closed_form(counts: str, position:
     np.testing.assert_allclose(found.geometry.gram_means, expected.gram_means, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.01, 0.03, 0.06])
 def test_stationary_point_with_bias_against_direct_minimisation(decay: float) -> None:
     counts = [50, 20, 5]

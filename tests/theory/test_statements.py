@@ -117,6 +117,7 @@ def test_no_chain_of_factors_is_shorter_than_the_quasi_norm_says(seed: int, leng
     assert 0.5 * decays @ np.sum(chain**2, axis=(1, 2)) == pytest.approx(least, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_what_projections_say_of_the_optimum(name: str, mode: str) -> None:
@@ -146,6 +147,7 @@ def test_distance_to_the_targets_for_every_loss(name: str, mode: str) -> None:
     assert lengths.max() > 0.5  # the bound is no empty one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_gap_holds_at_any_point_for_every_loss(name: str, mode: str) -> None:
@@ -181,6 +183,7 @@ def test_large_margins_have_a_threshold_too(counts: str, margins: list[float], e
         assert (solution.clusters[0].collapsed) is not apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "others"), [("900x4,100,50", [4, 5]), ("500x3,100x3,50x3", [3, 4, 5, 6, 7, 8])])
 def test_classes_of_different_counts_meet_only_at_the_origin(counts: str, others: list[int]) -> None:
     """Between the first two critical decays nothing but the largest cluster is left."""
@@ -192,6 +195,7 @@ def test_classes_of_different_counts_meet_only_at_the_origin(counts: str, others
     assert np.linalg.norm(below[others[0]] - below[others[-1]]) > 0.01 * np.linalg.norm(below[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 4)
 @given(counts=TIES, bias_decay=BIAS_DECAYS)
 def test_the_largest_count_bounds_complete_collapse(counts: list[int], bias_decay: float) -> None:
@@ -219,6 +223,7 @@ def test_just_below_complete_collapse_all_but_the_largest_class_are_collinear(mo
     assert list(np.sign(position)) == [1, -1, -1]
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 4)
 @given(
     sizes=st.tuples(st.integers(1, 12), st.integers(1, 98)),
@@ -248,6 +253,7 @@ def test_the_signed_function_at_small_decay(mode: str, expected: float) -> None:
     assert np.exp(log_excess(model, 1e-14)) == pytest.approx(expected, rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "share"), [("no bias", 0.0), ("penalised", 1 / 1.5), ("free", 1.0)])
 def test_gap_of_squared_error_in_every_bias_mode(mode: str, share: float) -> None:
     """Statements 22 and 23, along proximal steps from a random start; the last one must close the gap."""

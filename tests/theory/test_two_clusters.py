@@ -39,6 +39,7 @@ def test_threshold_on_both_sides_of_it(mode: str, expected: float) -> None:
         assert (tells_clusters_apart(solution.geometry, model) > 1e-9) == apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500x3,100x7", "100x7,500x3", "900,100x4", "900x4,100", "1x2,1000x2", "30x2,20x9"])
 def test_solver_changes_rank_at_the_threshold(counts: str, mode: str) -> None:
@@ -55,6 +56,7 @@ def test_single_classes_merge_when_everything_does() -> None:
         assert two_cluster_threshold(model) == pytest.approx(model.thresholds().complete, rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 4)
 @given(
     sizes=st.tuples(SIZES, SIZES),
@@ -71,6 +73,7 @@ def test_free_bias_below_the_threshold(sizes: tuple[int, int], counts: tuple[int
     np.testing.assert_allclose(model.counts @ geometry.mean_logits / model.num_samples, 0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=settings().max_examples // 4)
 @given(
@@ -86,6 +89,7 @@ def test_above_the_threshold(mode: str, sizes: tuple[int, int], counts: tuple[in
     check_against_the_certificate(model, two_cluster_optimum(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "counts", "decay"),
     [
@@ -118,6 +122,7 @@ def log_excess(model: lp.UFM, decay: float) -> float:
     return float(np.log(parts.sum() / (clusters.num_samples * decay) ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_threshold_is_the_only_crossing(mode: str) -> None:
     """Proved without a bias and with a free one; with a penalised one this is what is known."""

@@ -29,6 +29,7 @@ def shifts(image, size):
             yield (down, right), shifted
 
 
+@pytest.mark.slow
 def test_every_shift_occurs_and_nothing_else():
     found = set()
     for image, moved in zip(IMAGES, Augmentation(crop=1)(IMAGES, generator()), strict=True):

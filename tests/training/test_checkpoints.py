@@ -49,6 +49,7 @@ def stopped(digits, path, epoch=6, **changes):
         train(small(digits), digits, **{**SETTINGS, **changes}, checkpoint=path, progress=stop_after(epoch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["cosine", "steps"])
 def test_a_run_that_is_resumed_ends_as_one_that_never_stopped(digits, tmp_path, optimizer, schedule):
@@ -78,6 +79,7 @@ def test_a_run_that_is_resumed_ends_as_one_that_never_stopped(digits, tmp_path, 
     assert np.all(np.diff([row["seconds"] for row in resumed.history]) > 0)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_read_again(digits, tmp_path):
     path = tmp_path / "last.ckpt"
     first = train(small(digits), digits, **SETTINGS, checkpoint=path)
@@ -90,6 +92,7 @@ def test_a_finished_run_is_only_read_again(digits, tmp_path):
     assert again.findings == first.findings
 
 
+@pytest.mark.slow
 def test_a_checkpoint_half_written_leaves_the_one_before(digits, tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     stopped(digits, path)
@@ -123,6 +126,7 @@ def test_a_run_that_diverges_keeps_its_last_finite_checkpoint(digits, tmp_path):
         assert result.epochs == len(result.history) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -69,6 +69,7 @@ def own(input_shape, num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), 12), nn.Linear(12, num_classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18", "own:factory"])
 def test_any_network_takes_them(name, monkeypatch):
     monkeypatch.setattr(building, "load_factory", lambda *_: own)
@@ -108,6 +109,7 @@ def test_a_network_whose_head_is_not_trained_is_refused_before_anything_is_drawn
     assert torch.equal(network.head.weight, weight)
 
 
+@pytest.mark.slow
 def test_the_prediction_is_labelled_stationary(deep):
     model = lp.UFM("40,30", 0.01)
     prediction = deep[0].predict(model)
@@ -116,6 +118,7 @@ def test_the_prediction_is_labelled_stationary(deep):
     assert "not known to be the optimum" in prediction.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lambda_z", "rank"), [(0.012, 3), (0.02, 1)])
 def test_digits_end_at_the_branch_with_one_extra_layer(lambda_z, rank):
     """At the larger decay the rare classes are lost, where one layer alone would keep them apart."""

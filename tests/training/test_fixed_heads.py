@@ -28,6 +28,7 @@ def run(digits, **options):
     return train(network, digits, **DECAYS, epochs=120, learning_rate=0.01, batch_size=150, accelerator="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [16, 4])
 def test_a_fixed_simplex_keeps_the_classes_that_a_trained_head_loses(digits, dim):
     assert lp.UFM(digits.counts, **DECAYS, bias=False).solve().geometry.merged == [[5, 6, 7, 8, 9]]
@@ -43,12 +44,14 @@ def test_a_fixed_simplex_keeps_the_classes_that_a_trained_head_loses(digits, dim
     assert not {finding.code for finding in result.findings} - {"no-collapse"}
 
 
+@pytest.mark.slow
 def test_the_trained_head_does_lose_them(digits):
     result = run(digits, dim=16, bias=False)
     assert result.geometry.merged == [[5, 6, 7, 8, 9]]
     assert np.mean(result.test_class_accuracy[5:]) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [{}, {"lambda_b": 0.02}])
 def test_with_a_bias_too(digits, bias):
     """Free features, to the optimum."""

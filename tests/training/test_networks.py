@@ -116,6 +116,7 @@ def test_published_networks_have_their_published_size(name, parameters):
     assert network.head.in_features == 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_features", ["linear", "relu"])
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 7, 5)], ids=str)
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -131,6 +132,7 @@ def test_a_step_reaches_every_parameter_whatever_the_image(name, shape, last_fea
     assert next(network.parameters()).grad.abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 @pytest.mark.parametrize("last_features", ["linear", "relu"])
 def test_another_width_is_one_more_linear_layer(name, last_features):

@@ -44,6 +44,7 @@ def probabilities(geometry):
     return shares / shares.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_balanced_counts_give_the_simplex_etf(seed):
     geometry = run("10x4", 0.02, seed=seed).geometry
@@ -58,6 +59,7 @@ def test_balanced_counts_give_the_simplex_etf(seed):
     np.testing.assert_allclose(geometry.mean_logits, alpha * (np.eye(4) - 0.25), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [2, 3.8, 4.2, 6])
 def test_the_minority_collapses_where_the_threshold_says_as_the_ratio_grows(ratio):
     """With 3 + 3 classes, 10 samples a rare class and λ = √10/150, √n = Nλ at ratio 4."""
@@ -70,6 +72,7 @@ def test_the_minority_collapses_where_the_threshold_says_as_the_ratio_grows(rati
         assert np.ptp(geometry.class_means[3:], axis=0).max() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lambda_b", [0.0, 0.02])
 def test_three_clusters_show_their_blocks(lambda_b):
     geometry = run("40x2,20x2,10x2", 0.01, lambda_b=lambda_b).geometry
@@ -89,6 +92,7 @@ def test_three_clusters_show_their_blocks(lambda_b):
     assert np.min(np.diff(np.sort(values))) > 1e-3
 
 
+@pytest.mark.slow
 def test_mini_batches_reach_the_same_optimum():
     data = sample_indices("20x2,10x2")
     result = train(

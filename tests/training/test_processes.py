@@ -27,6 +27,7 @@ def runs(tmp_path_factory):
     return [dict(np.load(file)) for file in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step", "run", "fixed", "shown"])
 def test_two_processes_do_what_one_does(runs, name):
     """One step on parts of 31 and 30 samples is the gradient; a run of many is all that follows from it."""

@@ -97,6 +97,7 @@ def test_an_epoch_averages_to_the_objective(name, penalised):
     assert np.mean(found) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalised", CONVENTIONS)
 @pytest.mark.parametrize("shown", ["12x4", "6x2,7x2", "12,6,3,1"])
 def test_free_features_end_at_the_optimum_of_the_resampled_problem(shown, penalised):
@@ -140,12 +141,14 @@ def train_digits(digits, **settings):
     return train(network, digits, **DECAYS, epochs=90, batch_size=150, learning_rate=0.01, **settings)
 
 
+@pytest.mark.slow
 def test_rare_digits_are_lost_as_they_are(digits):
     result = train_digits(digits)
     assert result.geometry.merged == result.prediction.geometry.merged == [RARE]
     assert max(result.class_accuracy[index] for index in RARE) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalised", CONVENTIONS)
 def test_rare_digits_are_kept_at_the_factor_that_advise_gives(digits, penalised):
     problem = lp.UFM(digits.counts, **DECAYS)
@@ -177,6 +180,7 @@ def test_batch_norm_has_the_statistics_of_the_mix_that_is_shown(digits):
     torch.testing.assert_close(layer.running_var.double(), variance, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_resampled_run_that_is_resumed_ends_as_one_that_never_stopped(digits, tmp_path):
     data = load_data("digits", "20x3,6x3")
     settings = {"lambda_w": 0.05, "lambda_h": 0.001, "epochs": 6, "batch_size": 16, "learning_rate": 0.01}

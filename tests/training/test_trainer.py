@@ -102,6 +102,7 @@ def test_batches_are_equal_within_one_and_cover_every_sample(digits, monkeypatch
     assert sorted(passed) == sorted(first)
 
 
+@pytest.mark.slow
 def test_a_bias_free_head_is_predicted_without_bias():
     data = sample_indices("8x3,4x3")
     result = train(
@@ -172,6 +173,7 @@ assert levels == [logging.getLogger(f"lightning.{part}.utilities.rank_zero").lev
 """
 
 
+@pytest.mark.slow
 def test_training_says_nothing_warns_of_nothing_and_leaves_no_file(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", QUIET],
@@ -239,6 +241,7 @@ def test_a_run_that_diverges_is_an_error_where_asked():
     assert np.isfinite(result.geometry.mean_logits).all()
 
 
+@pytest.mark.slow
 def test_a_run_stuck_at_too_low_a_rank_says_so():
     """Classifier and features that share a subspace never leave it; from a full start the same descent arrives."""
     data = sample_indices("8x2,4x2")
@@ -265,6 +268,7 @@ def test_a_run_stuck_at_too_low_a_rank_says_so():
     assert findings[4] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -303,6 +307,7 @@ def test_features_that_are_not_negative_have_a_prediction_of_their_own(digits):
     assert result.model.features == "relu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "vgg11"])
 def test_convolutional_networks_train(name):
     data = load_data("digits", "6x2")
