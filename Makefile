@@ -32,7 +32,7 @@ PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --n
 test: $(VENV)/.installed-test
 	$(PYTEST) $(ARGS)
 
-# For the inner loop. Which tests are slow stands beside each, as @pytest.mark.slow: those whose cases take over a third of a second together.
+# For the inner loop. Which tests are slow stands beside each, as @pytest.mark.slow: those whose cases take over a tenth of a second together.
 # Its slowest ten show where a mark is missing.
 check: lint
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -160,6 +160,7 @@ def test_numbers_come_from_a_command_or_a_test():
         assert number.lstrip("0") in tokens, f"{page}: {number}"
 
 
+@pytest.mark.slow
 def test_commands_without_output_run(capsys):
     """0, or 1 for a finding; and the one of Theorem 3(a) prints the number that the page tells of."""
     commands = re.findall(r"^    (lopsided .+)$", "\n".join(PAGES.values()), re.MULTILINE)

@@ -63,6 +63,7 @@ def test_any_sign_through_the_factors_is_the_certified_optimum(mode: str) -> Non
         np.testing.assert_allclose(found.geometry.mean_logits, expected.geometry.mean_logits, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_focal_without_focusing_is_cross_entropy(mode: str) -> None:
     weights = [1, 1, 2, 2]

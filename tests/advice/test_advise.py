@@ -314,6 +314,7 @@ def test_decay_can_be_set_on_the_weights_alone():
     assert found["factor"] == pytest.approx(found["lambda_z"] / 0.0035)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "samples"])
 def test_weights_that_are_there_are_the_start(reduction):
     loss = lp.CrossEntropy(weights=[1.0, 1.0, 1.5, 2.0], reduction=reduction)

@@ -137,6 +137,7 @@ def test_resampling_first():
     assert 9 not in weighted.lost
 
 
+@pytest.mark.slow
 def test_losses_and_features_are_understood():
     focal = lp.check("50x2,5x2", 0.05, loss=lp.FocalLoss(gamma=1.0), bias=False)
     assert focal.lost == [2, 3]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lopsided.advice.request import largest, least_raise
 
 
+@pytest.mark.slow
 @given(
     base=st.lists(st.floats(0.1, 3), min_size=4, max_size=4),
     slopes=st.lists(st.floats(0, 0.5), min_size=4, max_size=4),

@@ -64,6 +64,7 @@ class Snapshots(CollapseMonitor):
         pl_module.seen[self.loader].clear()
 
 
+@pytest.mark.slow
 def test_training_batches_are_measured_at_each_epoch():
     model, monitor = Classifier(), Snapshots(CLASSES)
     logged = lightning_fit(model, monitor).callback_metrics
@@ -77,6 +78,7 @@ def test_training_batches_are_measured_at_each_epoch():
     assert all(not module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 def test_validation_is_measured_without_the_sanity_check():
     model, monitor = Classifier(), Snapshots(CLASSES, loader="val")
     fitter = trainer(monitor, num_sanity_val_steps=2)
@@ -115,6 +117,7 @@ def test_steps_are_those_of_the_optimiser_and_reach_the_logger(tmp_path, accumul
     assert float(fitter.callback_metrics["train/nc1"]) == pytest.approx(monitor.found[-1]["nc1"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_epochs_and_batches_in_between_pass_untouched():
     model = Classifier()
     monitor = CollapseMonitor(CLASSES, every_n_epochs=2, every_n_batches=3)
@@ -137,6 +140,7 @@ def as_nested(samples):
     return {"image": as_mapping(samples)["image"], "meta": {"digit": as_mapping(samples)["label"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("collate", "where"),
     [(as_mapping, lambda batch: batch["label"]), (as_nested, lambda batch: batch["meta"]["digit"])],
@@ -239,6 +243,7 @@ def test_alarms_may_be_left_to_the_caller():
     assert fitter.current_epoch == 15
 
 
+@pytest.mark.slow
 def test_the_optimisers_decay_is_found():
     model, monitor = Classifier(weight_decay=0.01), CollapseMonitor(CLASSES, counts=COUNTS)
     lightning_fit(model, monitor)
@@ -249,6 +254,7 @@ def test_the_optimisers_decay_is_found():
     assert decay.lambda_z == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_counts_of_the_training_set_stand_in_for_a_sample():
     """A tenth of the batches tells the decay of the whole set."""
     model = Classifier(weight_decay=0.01)
@@ -259,6 +265,7 @@ def test_counts_of_the_training_set_stand_in_for_a_sample():
     assert monitor.measurement.decay.lambda_z == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_watching(tmp_path):
     first = CollapseMonitor(CLASSES)
     fitter = lightning_fit(Classifier(), first)

@@ -10,6 +10,7 @@ import lopsided as lp
 TWO = ("advise", "--counts", "500x5,100x5", "--lambda-z", "0.0035", "--lambda-b", "0.02")
 
 
+@pytest.mark.slow
 def test_json_is_the_library_s_own(call):
     outcome = call(*TWO, "--keep", "5-7,9", "--margin", "1.1", "--levers", "decay, class-weights", "--json")
     assert (outcome.code, outcome.err) == (0, "")
@@ -82,6 +83,7 @@ def test_a_lever_that_cannot_is_a_finding(call, monkeypatch):
     assert "does not move the threshold" in outcome.out
 
 
+@pytest.mark.slow
 def test_what_a_remedy_costs_is_said(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     outcome = call(

@@ -72,6 +72,7 @@ def test_predict_refuses_in_one_line(call, arguments, name, rule, value, flags):
     assert_one_line(outcome.code, outcome.out, outcome.err, name, rule, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -23,6 +23,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decay", "code", "lost", "fading"),
     [
@@ -96,6 +97,7 @@ def test_names_of_classes_are_shown_and_long_ones_cut(call, tmp_path, monkeypatc
     ]
 
 
+@pytest.mark.slow
 def test_a_long_table_is_cut(call):
     outcome = call("check", "--counts", "cifar100-lt:100", "--lambda-z", "0.0002", "--lambda-b", "0.02")
     assert outcome.code == 0
@@ -103,6 +105,7 @@ def test_a_long_table_is_cut(call):
     assert "…" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "lost"),
     [("all", []), ("9:500", [5, 6, 7, 8]), ("minority", [6, 7, 8, 9]), ("5:130,6:130", [7, 8, 9])],
@@ -156,6 +159,7 @@ def test_a_trained_network_tells_its_own_decay(call, network):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -218,6 +222,7 @@ def test_bad_input_is_refused_in_one_line(call, arguments, message):
     assert message in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "thresholds"])
 def test_other_commands_read_the_same_counts(call, tmp_path, command):
     path = tmp_path / "labels.npy"

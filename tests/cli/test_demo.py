@@ -94,6 +94,7 @@ def test_a_missed_target_is_a_finding(call, tmp_path, monkeypatch):
     assert "does not hold" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -55,6 +55,7 @@ def test_a_file_gives_what_memory_would(call, kept):
     assert "prediction" not in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_safetensors_file_gives_the_same(call, tmp_path, kept, dtype):
     given = {name: torch.as_tensor(value) for name, value in arrays().items()}
@@ -76,6 +77,7 @@ def test_without_a_weight_the_features_are_measured(call, tmp_path):
     assert "nc3_etf" not in found["measures"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lambda_z", "classes", "code"), [(3e-3, [], 0), (0.025, [3, 4], 1)])
 def test_a_network_is_compared_at_its_own_decay(call, kept, lost, lambda_z, classes, code):
     decays = ("--weight-decay", str(10 * lambda_z), "--bias-decay", "0.02")
@@ -136,6 +138,7 @@ def test_a_stated_decay_of_the_features_is_not_estimated(call, kept):
     )
 
 
+@pytest.mark.slow
 def test_the_loss_and_the_kind_of_features_reach_the_prediction(call, kept):
     decays = ("--weight-decay", "0.03", "--bias-decay", "0.02", "--json")
     plain = json.loads(call("measure", kept, *decays).out)
@@ -221,6 +224,7 @@ def test_a_pickle_is_not_opened(call, tmp_path):
         assert_refused(call("measure", str(tmp_path / name)), "is not opened, since that runs what it holds")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -332,6 +336,7 @@ def test_a_checkpoint_is_run_and_measured(call):
     assert first.code == int(bool(one["lost"]["measured"]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("factory")
 def test_a_checkpoint_takes_its_state_from_safetensors(call, tmp_path):
     import sys
@@ -352,6 +357,7 @@ def test_a_checkpoint_takes_its_state_from_safetensors(call, tmp_path):
     assert_refused(call(*arguments, "--state", "none.safetensors"), "none.safetensors: No such file")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("factory")
 @pytest.mark.parametrize(
     ("name", "parts"),

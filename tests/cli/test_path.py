@@ -25,6 +25,7 @@ def read(outcome):
     return json.loads(outcome.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "decays"), KNOWN)
 def test_known_critical_decays_with_the_rank_on_both_sides(call, arguments, decays):
     value = read(call("path", *arguments, "--json"))
@@ -39,6 +40,7 @@ def test_json_names_the_classes_that_merge(call):
     assert [drop["merging"] for drop in value["path"]] == [[[1, 3]], [], [[0, 2]]]
 
 
+@pytest.mark.slow
 def test_settings_of_the_loss_move_the_path(call):
     value = read(call("path", "--counts", "50x2,20x3", "--weights", "1x2,3x3", "--label-smoothing", "0.1", "--json"))
     loss = lp.CrossEntropy(weights=[1, 1, 3, 3, 3], label_smoothing=0.1)
@@ -75,6 +77,7 @@ def test_the_search_ends_at_the_smallest_share(call):
     assert [drop["rank_below"] for drop in some] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_table_says_what_is_lost(call):
     outcome = call("path", *TWO)
     assert (outcome.code, outcome.err) == (0, "")
@@ -104,6 +107,7 @@ def test_with_a_figure_json_holds_the_values_that_it_shows(call, tmp_path):
     assert (tmp_path / "path.svg").stat().st_size > 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

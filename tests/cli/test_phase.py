@@ -26,6 +26,7 @@ def test_json_has_axes_regimes_ranks_and_boundaries(call):
     assert value["boundaries"]["complete"] == [[pytest.approx(500**0.5 / 3000, rel=1e-12)]]
 
 
+@pytest.mark.slow
 def test_bias_modes_and_the_loss_reach_the_boundaries(call):
     def between(*flags):
         return json.loads(call("phase", *SECTION, *flags, "--json").out)["boundaries"]["between"][0][0]

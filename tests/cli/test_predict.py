@@ -58,6 +58,7 @@ def test_json_carries_the_contract_and_the_library_s_own_numbers(call):
         assert cluster["bias"] == pytest.approx(solution.geometry.bias[k], rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decay", "merged", "collapsed"),
     [
@@ -118,6 +119,7 @@ def test_an_answer_without_a_certificate_is_a_finding(call, monkeypatch, flags):
     assert "iteration limit" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -227,6 +229,7 @@ def test_squared_error_sees_one_direction_more(call, monkeypatch):
     assert "rank 10 of 10;" in call(*arguments, "--no-bias").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "lost", "merged"),
     [

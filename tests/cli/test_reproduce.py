@@ -28,6 +28,7 @@ def test_two_figures_share_their_runs_and_are_judged(call, tmp_path):
     assert "claims hold" in again.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -37,6 +37,7 @@ def config(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_sweep_and_the_same_again(call, tmp_path, config):
     folder = str(tmp_path / "out")
     first = call("sweep", config, "--output", folder, "--jobs", "1", "--json")
@@ -53,6 +54,7 @@ def test_a_sweep_and_the_same_again(call, tmp_path, config):
     assert str(tmp_path / "out" / "rows.jsonl") in again.out.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_options_replace_what_the_file_says(call, tmp_path, config):
     outcome = call(
         "sweep",
@@ -71,6 +73,7 @@ def test_options_replace_what_the_file_says(call, tmp_path, config):
     assert (run["lambda_z"], run["epochs"]) == (0.01, 1)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_a_finding(call, tmp_path, config):
     outcome = call(
         *("sweep", config, "--output", str(tmp_path / "out"), "--jobs", "1"),
@@ -80,6 +83,7 @@ def test_a_diverged_run_is_a_finding(call, tmp_path, config):
     assert "2 diverged" in outcome.out
 
 
+@pytest.mark.slow
 def test_train_from_options_and_from_a_file_is_the_same_run(call, tmp_path, config):
     folder = str(tmp_path / "out")
     first = call("train", *RUN, "--lambda-b", "0.02", "--output", folder, "--json")

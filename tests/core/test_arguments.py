@@ -32,6 +32,7 @@ def test_what_may_be_left_out_may_be_none():
         check_whole("batch_size", 1, least=2, optional=True)
 
 
+@pytest.mark.slow
 @given(value=st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0, 1, -1]))
 @pytest.mark.parametrize(
     ("bounds", "holds", "rule"),

@@ -27,6 +27,7 @@ def simplex(num_classes, scale=5.0):
     return scale * (np.eye(num_classes) - 1 / num_classes)
 
 
+@pytest.mark.slow
 @given(geometries())
 def test_products_agree_with_their_definitions(geometry):
     means, weight = geometry.class_means, geometry.classifier
@@ -40,6 +41,7 @@ def test_products_agree_with_their_definitions(geometry):
             assert np.isnan(cosine) if norms == 0 else cosine == pytest.approx(float(means[k] @ means[l]) / norms)
 
 
+@pytest.mark.slow
 @given(geometries(), st.integers(0, 2**32 - 1))
 def test_rotating_the_features_changes_nothing(geometry, seed):
     dim = geometry.class_means.shape[1]

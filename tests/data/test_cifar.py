@@ -38,6 +38,7 @@ def write_parquet(datasets, folder, classes=10, **labels):
         table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
+@pytest.mark.slow
 def test_parquet_files_through_the_library(library, tmp_path, capfd):
     write_parquet(library, tmp_path / "hub")
     capfd.readouterr()
@@ -81,6 +82,7 @@ def test_parquet_files_of_something_else_are_refused(library, tmp_path):
         load_data("cifar10", "4x10", root=tmp_path / "hub")
 
 
+@pytest.mark.slow
 def test_labels_of_no_class_are_refused(library, tmp_path):
     write_parquet(library, tmp_path / "hub", label=library.ClassLabel(num_classes=11))
     with pytest.raises(ValueError, match="labels in 0 … 9; got 0 … 10"):

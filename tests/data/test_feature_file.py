@@ -154,6 +154,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD.keys())
 def test_what_is_not_sound_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "a.npz"

@@ -69,6 +69,7 @@ def test_an_address_out_of_reach_is_named(published, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train-images-idx3-ubyte.gz"]
 
 
+@pytest.mark.slow
 def test_commands_that_train_fetch_them_where_asked(published, tmp_path, capsys):
     def call(*arguments):
         with pytest.raises(SystemExit) as stop:

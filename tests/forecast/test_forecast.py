@@ -17,6 +17,7 @@ def made(**changes):
     return lp.forecast(**GOOD | changes)
 
 
+@pytest.mark.slow
 def test_lost_classes_are_checked_on_both_sides():
     f = made(lambda_b=0.01)
     assert f.lost_at.shape == (4,)
@@ -29,12 +30,14 @@ def test_lost_classes_are_checked_on_both_sides():
     assert f.lost_at[3] < f.lost_at[1]
 
 
+@pytest.mark.slow
 def test_without_a_bias_every_class_is_lost_in_the_end():
     f = made(bias=False)
     assert (f.lost_at <= f.largest_decay).all()
     assert np.all(f.at(2 * f.largest_decay).recall == 0)  # all logits zero: a tie is no prediction
 
 
+@pytest.mark.slow
 def test_a_class_that_its_features_lose_is_lost_from_zero_on():
     features = np.vstack([FEATURES, FEATURES[:3]])
     labels = np.append(LABELS, [4, 4, 4])  # three samples that are another class's, to the last digit
@@ -65,6 +68,7 @@ def test_path_is_in_the_order_given_and_the_same_as_one_by_one():
         assert solution.objective == pytest.approx(made().at(decay).objective, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_held_out_recall_is_unknown_without_samples():
     rows = LABELS < 3
     f = made(held_out=(FEATURES[rows], LABELS[rows]))
@@ -75,6 +79,7 @@ def test_held_out_recall_is_unknown_without_samples():
     assert np.isnan(made().at(0.01).held_out_recall).all()
 
 
+@pytest.mark.slow
 def test_names_and_dead_channels():
     dead = np.column_stack([FEATURES, np.zeros(len(LABELS))])
     f = made(features=dead, costs=np.ones(9), names=["a", "b", "c", "d"])

@@ -81,6 +81,7 @@ def test_newton_against_proximal_gradient(mixing):
     np.testing.assert_allclose(FEATURES @ weights.T + bias, FEATURES @ solution.weights.T + solution.bias, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [False, True])
 @pytest.mark.parametrize("mode", BIASES)
 def test_everything_is_off_from_the_largest_decay_on(mixing, mode):
@@ -110,6 +111,7 @@ def test_equal_features_of_different_labels_are_not_merged():
     assert sorted(made._samples.weights) == [1, 1, 2]
 
 
+@pytest.mark.slow
 def test_turning_the_features_changes_nothing_with_mixing():
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0] * np.array([1, 10, 0.1, 1, 3, 1])
     one, other = stated(costs=None), stated(FEATURES @ turn + 5, costs=None)
@@ -124,6 +126,7 @@ def test_costs_scaled_with_features_change_nothing():
     np.testing.assert_allclose(other.weights * scales, one.weights, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["samples", "classes"])
 def test_one_hot_features_give_the_free_features_back(rows):
     """Φ = √N times an orthonormal basis makes ‖V‖_* = ‖Z D^½‖_*/√N, so that λ_z = √(λ_w λ_s/N)."""
@@ -178,6 +181,7 @@ def test_many_samples_and_large_ones_take_the_same_optimum(mixing, monkeypatch):
         assert three.objective == pytest.approx(one.objective, abs=2e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [False, True])
 def test_torch_gives_numpys_answer(mixing):
     costs = None if mixing else COSTS

@@ -46,6 +46,7 @@ def test_the_known_optimum_of_three_lopsided_classes():
     assert nc4(geometry) == 0
 
 
+@pytest.mark.slow
 def test_against_the_twin_on_real_images(trained):
     features, _, model, geometry = trained
     means, weight, bias = geometry.class_means, model.coef_, model.intercept_

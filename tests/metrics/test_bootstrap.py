@@ -49,6 +49,7 @@ def test_intervals_cover_the_truth(statistic, reference):
     assert 0.8 <= covered / 20 <= 0.99
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_wider_levels_are_wider():
     features, labels = draw(np.random.default_rng(1))
     first = bootstrap_interval(features, labels, 4, resamples=50)
@@ -78,6 +79,7 @@ def test_resampling_stays_within_classes_whatever_their_order(monkeypatch):
     assert bootstrap_interval(points, labels, 4, nc1_trace_ratio).high < 1e-25
 
 
+@pytest.mark.slow
 def test_classes_that_can_hardly_be_told_apart_leave_the_interval_open():
     labels = np.repeat([0, 1], 3)
     noise = np.random.default_rng(0).normal(size=(6, 1))

@@ -19,6 +19,7 @@ COUNTS = st.lists(st.integers(1, 400), min_size=2, max_size=6)
 DECAYS = st.floats(-4, 0).map(lambda exponent: 10.0**exponent)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(COUNTS, st.floats(0.05, 0.8), DECAYS, st.sampled_from([None, 0.0, 0.02]))
 def test_every_optimum_tells_its_own_decay(counts, share, ratio, lambda_b):

@@ -61,6 +61,7 @@ def test_the_state_is_as_small_as_promised():
     assert metric.moments.untyped_storage().nbytes() == 8 * metric.moments.numel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -72,6 +72,7 @@ SINGLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SINGLE)
 def test_single_values_are_the_functions(name, head):
     make, function = SINGLE[name]
@@ -237,6 +238,7 @@ def test_bad_arguments(make, message):
         make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [[], [1], [1, 1, 1], [0, 2]], ids=["batch of none", "one", "one class", "two"])
 def test_degenerate_data_have_values_that_say_so(labels, head):
     features = torch.randn(len(labels), DIM)
@@ -251,6 +253,7 @@ def test_degenerate_data_have_values_that_say_so(labels, head):
         assert float(single.compute()) == pytest.approx(wanted, rel=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_plots(head):
     mpl.use("Agg")
     features, labels = samples()

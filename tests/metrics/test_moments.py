@@ -60,12 +60,14 @@ def assert_matches_twin(moments, twin, rtol=1e-12):
             assert float(moments.within_class_variances[k]) == pytest.approx(variance, rel=rtol, abs=rtol**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 64, 299, 1000])
 def test_any_batch_size_gives_the_two_pass_answer(batch):
     features, labels = random_features()
     assert_matches_twin(gather(features, labels, 5, batch), twins.class_moments(features, labels, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_order_of_samples_does_not_matter(seed):
     features, labels = random_features()

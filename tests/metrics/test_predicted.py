@@ -60,6 +60,7 @@ def test_the_optimum_is_far_from_a_simplex():
     assert nc3_predicted(simplex, predicted) > 0.3
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(2, 7))
 def test_equal_counts_are_the_simplex(seed, classes):
     predicted = predict([50] * classes, 3e-3)

@@ -76,6 +76,7 @@ def test_scaling_features_changes_no_geometry(counts, seed, scale):
     assert_alike(first, second)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(class_counts, seeds, st.lists(st.integers(0, 3), min_size=1, max_size=8))
 def test_any_split_merged_in_any_order_is_the_whole(counts, seed, sizes):

@@ -96,6 +96,7 @@ def test_second_order_against_second_differences(rows, dim, rank):
     assert found == pytest.approx(twins.second_order_bias(matrix, noise, covariance, rank), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_square_of_a_pooled_covariance_is_unbiased_for_normal_samples():
     rng = np.random.default_rng(0)
     covariance = random_covariance(rng, 3)
@@ -128,6 +129,7 @@ def test_simulated_nc1_is_right_on_average_where_the_plain_one_is_not(function, 
     assert np.mean(plain) < 0.96
 
 
+@pytest.mark.slow
 def test_simulated_rank_aware_nc1_of_merged_classes():
     means = np.random.default_rng(1).normal(size=(8, 20))
     means[5:] = means[5]

@@ -67,6 +67,7 @@ def test_three_conventions_on_normal_noise():
     assert nc1_weighted(moments) == pytest.approx(0.519, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "convention"), CONVENTIONS)
 def test_nc1_against_the_twin_on_real_images(function, convention):
     features, labels = lopsided_digits()

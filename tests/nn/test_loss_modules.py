@@ -99,6 +99,7 @@ def test_equal_batches_average_to_the_data_term(loss, logits, size):
     assert np.mean(values) == pytest.approx(naive_data_term(loss, logits), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_the_data_term_of_the_certified_optimum(loss):
     """Objective − penalties = data term at the optimum's own logits."""
     model = lp.UFM(counts=COUNTS, lambda_z=0.02, lambda_b=0.1, loss=loss)

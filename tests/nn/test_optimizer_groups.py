@@ -27,6 +27,7 @@ def by_name(groups):
     return {group["name"]: group for group in groups}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     lambda_w=st.floats(1e-8, 10),
@@ -62,6 +63,7 @@ def test_adamw_has_no_such_decay_and_a_penalty_beside_it_has():
     assert found.backbone_decays == (0.1, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_descent_rests_where_the_penalties_do(decoupled):
     """There a step moves nothing: the groups decay as the penalties do, or, under AdamW, the penalty itself is used."""

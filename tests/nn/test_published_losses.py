@@ -176,6 +176,7 @@ def test_a_sampler_multiplies_the_weights(logits):
     assert average == pytest.approx(seen(rows[LABELS], torch.from_numpy(LABELS)).item(), rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 10_000), min_size=2, max_size=6),

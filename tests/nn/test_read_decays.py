@@ -97,6 +97,7 @@ def test_the_bias_of_the_head():
     assert read(net).has_bias is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta"])
 def test_decay_in_the_gradient_is_a_penalty(kind):
     net = mlp(nn.BatchNorm1d(D), nn.ReLU())()
@@ -182,6 +183,7 @@ def test_relaxation_times(kind, settings, schedule, expected):
     assert found == (None if expected is None else pytest.approx(expected))
 
 
+@pytest.mark.slow
 def test_relaxation_is_what_shrinks_a_weight_without_gradient():
     """e^{−T}, on a weight that nothing else moves."""
     weight = nn.Parameter(torch.ones(1, dtype=torch.float64))

@@ -73,6 +73,7 @@ def test_the_bound_holds_and_is_nearly_reached(runs):
         assert 1 <= objective / d.bound(COUNTS) <= 1.05
 
 
+@pytest.mark.slow
 def test_rare_classes_are_lost_past_the_threshold_and_kept_below_it(runs):
     _, found = runs
     for decay, lost in ((BELOW, False), (ABOVE, True)):
@@ -83,6 +84,7 @@ def test_rare_classes_are_lost_past_the_threshold_and_kept_below_it(runs):
         assert max(recall[5:]) < 0.1 if lost else min(recall[5:]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["batch-norm", "batch-norm+relu"])
 def test_no_iterate_lies_below_the_bound(end):
     """Nor does a network that is not trained at all."""

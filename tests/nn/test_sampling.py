@@ -31,6 +31,7 @@ def requests(draw):
     return labels, counts, targets
 
 
+@pytest.mark.slow
 @given(request=requests(), seed=st.integers(0, 2**40), epoch=st.integers(0, 1000), shuffle=st.booleans())
 def test_every_epoch_has_the_counts_and_every_sample_its_share(request, seed, epoch, shuffle):
     labels, counts, targets = request
@@ -49,6 +50,7 @@ def test_every_epoch_has_the_counts_and_every_sample_its_share(request, seed, ep
     assert list(again.order(epoch)) == shown
 
 
+@pytest.mark.slow
 @given(request=requests(), replicas=st.integers(1, 6), drop_last=st.booleans())
 def test_ranks_hold_disjoint_parts_of_one_order(request, replicas, drop_last):
     labels, _, targets = request

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from lopsided import Geometry
 from lopsided.paper.checks import all_hold, name_groups
@@ -41,6 +42,7 @@ def test_a_run_as_predicted_holds():
     assert failed(stored) == []
 
 
+@pytest.mark.slow
 def test_each_claim_can_fail():
     assert failed(run(geometry(APART), geometry(APART * 1.041))) == ["mean logits as predicted"]
     assert failed(run(geometry(RARE_MERGED), geometry(APART))) == ["merged as predicted"]

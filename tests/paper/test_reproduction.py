@@ -27,6 +27,7 @@ FIG7 = [100, 200, 300, 400, 600, 800, 1000, 1100, 1200, 1400]
 FIG8 = [100, 400, 450, 500, 700, 1000, 1600, 2200, 2500, 2800]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "places", "classes"),
     [
@@ -78,6 +79,7 @@ def test_a_data_set_is_read_once_for_all_runs(monkeypatch):
     assert sorted(read) == ["cifar10", "fashion-mnist"]
 
 
+@pytest.mark.slow
 def test_figures_of_one_data_set_share_their_runs():
     for first, second in (("fig1", "fig3"), ("fig2", "fig4")):
         runs = [[point.fitted for point in plan(name, changes={"data": "digits"}).points] for name in (first, second)]
@@ -223,6 +225,7 @@ def test_an_uncertified_prediction_is_no_target(fig5):
     assert not checks["every prediction is certified"].holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fig1", "fig4"])
 def test_the_judges_of_training_tell_good_from_bad(name):
     experiment, (first, second) = carried_out(name, 2)

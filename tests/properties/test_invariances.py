@@ -73,6 +73,7 @@ def test_scaling_counts_and_decay_changes_nothing(values, mode, share, factor) -
     np.testing.assert_allclose(scaled.geometry.bias, plain.geometry.bias, atol=2e-4 * scale)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 8), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_rotating_the_features_changes_no_measure(classes: int, extra: int, seed: int) -> None:

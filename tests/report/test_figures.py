@@ -31,6 +31,7 @@ def _labels(axes) -> list[str]:
     return [text.get_text() for text in axes.get_yticklabels()]
 
 
+@pytest.mark.slow
 def test_mean_logits_show_the_numbers_of_the_run_on_one_scale(digits_run):
     figure = figure_mean_logits(digits_run)
     predicted, measured, difference = _images(figure)
@@ -43,6 +44,7 @@ def test_mean_logits_show_the_numbers_of_the_run_on_one_scale(digits_run):
     assert {image.get_clim() for image in (predicted, measured, difference)} == {(-limit, limit)}
 
 
+@pytest.mark.slow
 def test_axes_name_classes_with_their_counts_and_bracket_the_merged(digits_run):
     figure = figure_mean_logits(digits_run)
     left, middle, right = figure.axes[:3]
@@ -74,6 +76,7 @@ def test_nothing_left_is_said_and_not_drawn_as_noise(collapsed_run):
     assert to_png(cosines).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_cosines_leave_out_the_measured_direction_of_a_mean_that_is_predicted_to_vanish():
     means = np.diag([1.0, 1.0, 0.0])
     run = Run("r", {}, Geometry([9, 9, 1], means, means), Geometry([9, 9, 1], np.eye(3) - 0.1, np.eye(3) - 0.1))

@@ -36,6 +36,7 @@ def test_cells_are_the_grid_and_lines_the_exact_boundaries():
     assert axes.get_title().endswith("$\\lambda_b$ = 0.02")
 
 
+@pytest.mark.slow
 def test_names_stand_in_their_own_regions():
     diagram = phase_diagram(Axis("n_a", 20, 2000, 60, log=True), Axis("m_b", 1, 30), m_a=4, n_b=100, lambda_z=0.006)
     axes = figure_phase(diagram).axes[0]
@@ -48,6 +49,7 @@ def test_names_stand_in_their_own_regions():
         assert diagram.regimes[row, column] == label[text.get_text().replace("\n", " ")]
 
 
+@pytest.mark.slow
 def test_a_section_is_a_band_that_changes_at_the_boundaries():
     section = phase_diagram(Axis("lambda_z", 0.0027, 0.0075, 4), m_a=5, n_a=500, m_b=5, n_b=100, lambda_b=0.02)
     axes = figure_phase(section).axes[0]

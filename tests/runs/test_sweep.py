@@ -33,6 +33,7 @@ def done(tmp_path_factory):
     return run_sweep(tiny(seed=[0, 1]), folder, jobs=1), folder
 
 
+@pytest.mark.slow
 def test_a_row_says_what_was_asked_what_came_out_and_where_it_was_made(done):
     result, folder = done
     for run, row in zip(tiny(seed=[0, 1]), result.rows, strict=True):
@@ -80,6 +81,7 @@ def test_finished_runs_are_not_repeated_and_new_ones_are_added(done, tmp_path, m
     assert seen == [(2, 2)]
 
 
+@pytest.mark.slow
 def test_the_same_run_comes_out_the_same_elsewhere(done, tmp_path):
     result, _ = done
     (row,) = run_sweep(tiny(), tmp_path, jobs=1).rows

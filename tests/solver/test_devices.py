@@ -80,6 +80,7 @@ def test_a_tensor_of_counts_is_solved_where_it_lies() -> None:
     assert found == pytest.approx([drop.lambda_z for drop in plain.critical_path()], rel=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("mode", MODES)
 def test_tensors_are_judged_like_arrays(mode: str, name: str) -> None:

@@ -134,6 +134,7 @@ def test_the_gap_holds_at_every_point(mode, loss, relu, seed, exponent):
     assert elsewhere.objective >= optimum.objective - optimum.gap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["500x5,100x5", "300,100,20"])
 def test_the_classifier_of_the_trained_optimum_gives_its_features_back(counts, mode):
@@ -149,6 +150,7 @@ def test_the_classifier_of_the_trained_optimum_gives_its_features_back(counts, m
     assert found.geometry.merged == solution.geometry.merged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [None, [1, 1, 1, 4, 4]])
 @pytest.mark.parametrize("dim", [4, 12])
 @pytest.mark.parametrize("lambda_h", [1e-8, 1e-3, 10.0])
@@ -254,6 +256,7 @@ def test_the_trained_classifier_loses_what_the_fixed_one_keeps():
     np.testing.assert_allclose(np.diagonal(fixed.mean_logits), 0.9 * simplex_gaps(model), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_classes_have_the_closed_form_or_are_refused():
     counts = np.arange(1, 402)
     model = lp.UFM(counts, lambda_w=1.0, lambda_h=1e-5, bias=False)
@@ -264,6 +267,7 @@ def test_many_classes_have_the_closed_form_or_are_refused():
         fixed_classifier_optimum(lp.UFM(counts, lambda_w=1.0, lambda_h=1e-5), weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 8.0])
 def test_many_classes_have_the_closed_form_at_weak_decay_and_from_rows_in_single_precision(scale):
     model = lp.UFM("20x160,5x160", lambda_w=1.0, lambda_h=1e-7, bias=False)

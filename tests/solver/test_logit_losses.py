@@ -76,6 +76,7 @@ def test_focal_is_its_definition(gamma: float) -> None:
     np.testing.assert_allclose(values, [naive_focal(row, label, gamma) for label, row in enumerate(logits)])
 
 
+@pytest.mark.slow
 @given(gamma=st.floats(0.5, 20), others=st.lists(st.floats(-3, 3), min_size=1, max_size=5), nudge=st.floats(0.01, 0.3))
 def test_focal_is_convex_in_the_logits_exactly_above_its_probability(
     gamma: float, others: list[float], nudge: float

@@ -71,6 +71,7 @@ def test_the_order_does_not_matter(mode: str, decays: list[float]) -> None:
     assert_cold(model, decays)
 
 
+@pytest.mark.slow
 def test_the_order_does_not_change_a_digit() -> None:
     """Decays are solved from the largest down, however they are listed; those given twice get one answer."""
     model = lp.UFM("500x3,100x2,40", 1.0, lambda_b=0.02)
@@ -81,6 +82,7 @@ def test_the_order_does_not_change_a_digit() -> None:
     np.testing.assert_allclose(there[0].geometry.mean_logits, there[3].geometry.mean_logits, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_past_complete_collapse_nothing_is_left(mode: str) -> None:
     for loss in (lp.CrossEntropy(), lp.SquaredError()):

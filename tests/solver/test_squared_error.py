@@ -112,6 +112,7 @@ def test_weights_without_a_bias_stretch_each_class_by_its_own() -> None:
         np.testing.assert_allclose(logits, np.diag(expected), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_clusters_merge_exactly_at_their_threshold(name: str, mode: str) -> None:
@@ -131,6 +132,7 @@ def test_clusters_merge_exactly_at_their_threshold(name: str, mode: str) -> None
             assert solution.clusters[cluster].collapsed is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("counts", ["50x2,20x3,5", "500,300,100", "300,100", "20x4", "9,8,7,6,5"])
 def test_everything_collapses_exactly_at_the_threshold(counts: str, mode: str) -> None:
@@ -228,6 +230,7 @@ def test_many_clusters(mode: str) -> None:
     assert 0 < solution.geometry.rank < model.num_directions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["1,1000000000", "1,10,1000,1000000,1000000000", "1x2,1000000000x2"])
 @pytest.mark.parametrize("mode", MODES)
 def test_counts_from_one_to_a_billion(counts: str, mode: str) -> None:
@@ -238,6 +241,7 @@ def test_counts_from_one_to_a_billion(counts: str, mode: str) -> None:
         assert solution.gap <= 1e-9 * solution.objective
 
 
+@pytest.mark.slow
 @given(
     counts=st.lists(st.integers(1, 10**4), min_size=2, max_size=7),
     share=st.floats(1e-3, 1.2),

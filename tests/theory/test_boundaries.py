@@ -116,6 +116,7 @@ def test_equal_counts_are_one_cluster() -> None:
         assert values == pytest.approx([np.sqrt(50) / 350] * 3, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_scaling_counts_and_decay_together_changes_nothing() -> None:
     small, large = (two_cluster_boundaries(5, 5.0 * scale, 5, 1.0 * scale, lambda_b=0.02) for scale in (1, 1e4))
     for name in ("minority", "between", "complete"):

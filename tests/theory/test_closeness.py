@@ -15,6 +15,7 @@ from lopsided.theory import near_collapse, near_collapse_rate
 MODES: dict[str, dict[str, Any]] = {"no bias": {"bias": False}, "penalised": {"lambda_b": 0.02}, "free": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_cosines_and_distances_are_those_of_the_optimum(mode):
     model = lp.UFM("300,280,90x2,88", lambda_w=0.1, lambda_h=1e-3, **MODES[mode])

@@ -16,6 +16,7 @@ def test_value_in_the_paper() -> None:
     assert minority_collapse_ratio(5, 5, 0.5, 10.0) == pytest.approx(12.192447, abs=5e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("majority", "minority", "energy"), [(2, 2, 1.0), (1, 2, 0.5), (2, 3, 2.0)])
 def test_cvxpy_on_both_sides(majority: int, minority: int, energy: float) -> None:
     ratio = minority_collapse_ratio(majority, minority, energy)

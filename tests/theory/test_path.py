@@ -44,6 +44,7 @@ def test_rank_on_both_sides(counts: str, settings: dict[str, Any]) -> None:
         assert above.rank_below == below.rank_above
 
 
+@pytest.mark.slow
 def test_losses_have_paths_too() -> None:
     loss = lp.CrossEntropy(weights=[1, 1, 3, 3, 3], label_smoothing=0.1)
     path = lp.UFM("50x2,20x3", 1.0, loss=loss, lambda_b=0.02).critical_path()

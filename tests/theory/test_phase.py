@@ -167,6 +167,7 @@ def test_fractional_counts_stand_for_whole_ones_at_another_decay():
             assert model.solve().geometry.rank == diagram.ranks[row, column]
 
 
+@pytest.mark.slow
 def test_a_class_of_its_own_is_never_merged_but_may_vanish():
     section = phase_diagram(Axis("lambda_z", 1e-3, 0.03, 60), m_a=3, n_a=200, m_b=1, n_b=20, lambda_b=0.02)
     regimes = set(section.regimes[0].tolist())
@@ -178,6 +179,7 @@ def test_a_class_of_its_own_is_never_merged_but_may_vanish():
     np.testing.assert_allclose(geometry.mean_logits[3], 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_progress_reaches_its_end_and_decays_share_their_thresholds():
     calls: list[tuple[int, int]] = []
     phase_diagram(

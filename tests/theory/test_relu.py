@@ -95,6 +95,7 @@ def test_never_later_than_without_the_restriction(mode: str, counts: list[int]) 
         assert bracket.upper == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["500x5,100x5", "30,20,5,2"])
 @pytest.mark.parametrize("position", [0.3, 0.6, 0.9])
 def test_stationary_point_without_bias_is_the_closed_form(counts: str, position: float) -> None:

@@ -15,6 +15,7 @@ def direction(logits: np.ndarray) -> np.ndarray:
     return logits / np.linalg.norm(logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "within"),
     [
@@ -48,6 +49,7 @@ def test_cosines_at_the_smallest_decay() -> None:
     assert geometry.cosines_means[5, 6] == pytest.approx(-0.133666, abs=5e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale_by", ["logit", "label"])
 def test_scaled_losses_approach_their_limit(scale_by: str) -> None:
     loss = lp.CrossEntropy(scales=[1, 2, 3, 1], scale_by=scale_by)
@@ -61,6 +63,7 @@ def test_scaled_losses_approach_their_limit(scale_by: str) -> None:
     assert scaled[2] == pytest.approx(scaled[1], rel=0.02)
 
 
+@pytest.mark.slow
 @given(
     classes=st.lists(
         st.tuples(st.integers(1, 10**6), st.floats(0.05, 20), st.floats(0.05, 20)), min_size=2, max_size=9

@@ -19,6 +19,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "settings"), CASES)
 def test_the_parts_together_are_the_singular_values_of_the_whole(counts: str, settings: dict[str, Any]) -> None:
     model = lp.UFM(counts, 1.0, **settings)

@@ -17,6 +17,7 @@ def residual(model: lp.UFM, geometry: lp.Geometry) -> np.ndarray:
     return scale * (np.eye(model.num_classes) - outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 @given(
     counts=st.lists(st.integers(1, 10**5), min_size=2, max_size=9),
@@ -36,6 +37,7 @@ def test_optimality(bias: bool, counts: list[int], position: float) -> None:
         np.testing.assert_allclose(model.counts @ outputs, model.counts, rtol=1e-9, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("decay", [0.002, 0.008, 0.02])
 def test_against_cvxpy(bias: bool, decay: float) -> None:

@@ -101,6 +101,7 @@ def test_no_factors_are_shorter_than_the_nuclear_norm_says(seed: int, a: float, 
     assert 0.5 * a * np.sum(best_right**2) + 0.5 * c * np.sum(best_left**2) == pytest.approx(least, rel=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_no_chain_of_factors_is_shorter_than_the_quasi_norm_says(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
@@ -132,6 +133,7 @@ def test_what_projections_say_of_the_optimum(name: str, mode: str) -> None:
         np.testing.assert_allclose(model.counts @ logits / model.num_samples, 0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_distance_to_the_targets_for_every_loss(name: str, mode: str) -> None:
@@ -167,6 +169,7 @@ def test_the_gap_holds_at_any_point_for_every_loss(name: str, mode: str) -> None
     assert gaps[2] < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "margins", "expected"),
     [("50x2", [3, 3], np.sqrt(50) / 100 * (1 + np.tanh(1.5))), ("50x2,3", [3, 3, 3], None), ("9x3", [0.5] * 3, None)],
@@ -305,12 +308,14 @@ def test_the_dual_times_the_optimum_is_symmetric(mode: str) -> None:
     np.testing.assert_allclose(product, root * geometry.gram_means * root.T, atol=1e-6)  # λ_w = λ_h
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=9))
 def test_the_curvature_of_a_softmax_is_at_most_one_half(logits: list[float]) -> None:
     probability = references.softmax_rows(np.array([logits]))[0]
     assert np.linalg.eigvalsh(np.diag(probability) - np.outer(probability, probability))[-1] <= 0.5 + 1e-12
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_second_derivative_of_the_nuclear_norm(seed: int) -> None:
     """Statement 41 against the nuclear norm itself along a curve of matrices of rank 2."""
@@ -330,6 +335,7 @@ def test_second_derivative_of_the_nuclear_norm(seed: int) -> None:
     assert found == pytest.approx(expected, rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_the_newton_blocks_are_the_second_derivative(seed: int) -> None:
     """Statement 42 without the loss's own curvature: ⟨G₀, corner⟩ + norm, along a curve of matrices of rank 2."""

@@ -52,6 +52,7 @@ def test_paper_figures_five_and_six(counts: str, minority: float, complete: floa
     assert found.complete == pytest.approx(complete, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_paper_figures_seven_and_eight() -> None:
     """At λ_z = .005 and 100 samples in the rare classes: the majority counts at which they, then all, collapse."""
     for sizes, minority, complete in (((5, 5), 300.0, 1392.0), ((3, 7), 433.3, 3964.0)):
@@ -65,6 +66,7 @@ def test_paper_figures_seven_and_eight() -> None:
         assert brentq(excess, 900, 9000, args=(1,), xtol=1) == pytest.approx(complete, abs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["1,10,100,1000000000", "500x5,100x5", "7,5,3"])
 def test_a_penalised_bias_lies_between_none_and_free(counts: str) -> None:
     complete = [lp.UFM(counts, 1.0, lambda_b=decay).thresholds().complete for decay in (1e-12, 1e-6, 1e-2, 1.0, 1e9)]

@@ -7,6 +7,7 @@ import lopsided as lp
 from lopsided.theory import two_class_optimum
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["300,100", "100,300", "1,100000", "50,50"])
 @pytest.mark.parametrize("position", [1e-9, 0.1, 0.99, 1.0, 1.01, 3.0])
 def test_two_classes_without_bias(counts: str, position: float) -> None:

@@ -25,6 +25,7 @@ def tells_clusters_apart(geometry: lp.Geometry, model: lp.UFM) -> float:
     return float(np.abs(geometry.mean_logits[labels[:, None] != labels[None, :]]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "expected"), [("no bias", 0.004605316), ("penalised", 0.003983263), ("free", 0.004048026)]
 )
@@ -160,6 +161,7 @@ def test_bad_input(call: object, message: str) -> None:
         call()
 
 
+@pytest.mark.slow
 def test_a_penalised_bias_leads_from_free_to_none_but_not_straight() -> None:
     """λ* is smallest at a finite decay of the bias: .00404803 free, .00398326 at 0.02, .00460532 without a bias."""
     found = [two_cluster_threshold(lp.UFM("500x5,100x5", 1.0, lambda_b=decay)) for decay in (1e-9, 0.02, 1, 1e6)]

@@ -143,6 +143,7 @@ def test_another_runs_checkpoint_is_refused(digits, tmp_path, changes, message):
         train(small(digits), digits, **{**SETTINGS, **changes}, checkpoint=path)
 
 
+@pytest.mark.slow
 def test_another_networks_checkpoint_is_refused(digits, tmp_path):
     path = tmp_path / "last.ckpt"
     stopped(digits, path)
@@ -150,6 +151,7 @@ def test_another_networks_checkpoint_is_refused(digits, tmp_path):
         train(small(digits, dim=9), digits, **SETTINGS, checkpoint=path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_samples_in_the_same_counts_is_refused(digits, tmp_path):
     path = tmp_path / "last.ckpt"
     stopped(digits, path)
@@ -163,6 +165,7 @@ def test_more_processes_than_samples_in_a_batch_are_refused(digits):
         train(small(digits), digits, **{**SETTINGS, "batch_size": 1}, devices=2)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused_and_never_unpickled(digits, tmp_path):
     path = tmp_path / "last.ckpt"
     stopped(digits, path)
@@ -177,6 +180,7 @@ def test_a_damaged_checkpoint_is_refused_and_never_unpickled(digits, tmp_path):
         train(small(digits), digits, **SETTINGS, checkpoint=path)
 
 
+@pytest.mark.slow
 def test_loggers_are_given_what_is_measured(digits, tmp_path):
     logger = CSVLogger(tmp_path, name="run", version=0)
     result = train(small(digits), digits, **SETTINGS, logger=logger)

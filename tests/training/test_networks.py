@@ -105,6 +105,7 @@ def test_weights_are_drawn_as_the_scheme_says(scheme, variance):
 CONVOLUTIONAL = [name for name in NETWORKS if name != "mlp"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [("resnet18", 11_173_962), ("vgg11", 9_231_114), ("vgg13", 9_416_010)],
@@ -144,6 +145,7 @@ def test_another_width_is_one_more_linear_layer(name, last_features):
     assert (features.min().item() < 0) is (last_features == "linear")
 
 
+@pytest.mark.slow
 def test_the_stem_keeps_the_size_of_the_image():
     network = build_network("resnet18", (3, 32, 32), 10)
     assert network.body[:3](torch.zeros(1, 3, 32, 32)).shape == (1, 64, 32, 32)

@@ -67,6 +67,7 @@ def test_the_weights_of_samples_go_to_devices_without_double_precision():
     assert {buffer.dtype for buffer in module.buffers()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalised", CONVENTIONS)
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_an_epoch_averages_to_the_objective(name, penalised):

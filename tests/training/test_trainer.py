@@ -29,6 +29,7 @@ def small(data, seed=0):
     return build_network("mlp", data.input_shape, data.num_classes, hidden=(32,), dim=8, seed=seed)
 
 
+@pytest.mark.slow
 def test_the_result_is_of_one_piece(digits):
     network = small(digits)
     seen = []
@@ -72,6 +73,7 @@ def test_the_objective_of_the_history_is_that_of_the_geometry(digits):
     assert last["objective"] == pytest.approx(last["loss"] + penalty, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_disturbs_no_one(digits):
     before = torch.get_rng_state()
     runs = [
@@ -141,6 +143,7 @@ def test_a_diverging_run_stops_and_says_so():
     assert np.isfinite(result.geometry.mean_logits).all()
 
 
+@pytest.mark.slow
 def test_a_run_too_short_to_collapse_says_so(digits):
     result = train(small(digits), digits, **DECAYS, epochs=5, learning_rate=0.003)
     codes = [finding.code for finding in result.findings]
@@ -148,6 +151,7 @@ def test_a_run_too_short_to_collapse_says_so(digits):
     assert "far-from-optimum" in codes
 
 
+@pytest.mark.slow
 def test_ctrl_c_goes_through_and_leaves_things_whole(digits):
     network = small(digits)
     handler = signal.getsignal(signal.SIGINT)
@@ -230,6 +234,7 @@ def test_inputs_that_are_not_finite_are_refused(digits):
         train(small(digits), dataclasses.replace(digits, inputs=inputs), **DECAYS, epochs=1, learning_rate=0.01)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_an_error_where_asked():
     data = sample_indices("10x4")
     descent = {"epochs": 500, "learning_rate": 100.0, "optimizer": "sgd", "ramp": 0.0}
@@ -317,6 +322,7 @@ def test_convolutional_networks_train(name):
     assert result.history[-1]["objective"] < math.inf
 
 
+@pytest.mark.slow
 def test_the_papers_schedule_is_followed(digits):
     result = train(
         small(digits),
