@@ -316,3 +316,9 @@ def test_an_end_decides(call):
     outcome = call(*TWO, "--weight-decay", "0.2", "--end", "batch-norm")
     assert outcome.code == 1
     assert "Lost at this weight decay: 5 of 10 classes (5–9); the first is lost from 0.1826" in outcome.out
+
+
+def test_an_end_that_a_loss_has_no_model_for_is_left_out(call):
+    outcome = call(*TWO, "--weight-decay", "5e-4", "--loss", "squared-error", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert set(json.loads(outcome.out)["ends"]) == {"batch-norm", "residual:3"}

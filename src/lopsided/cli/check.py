@@ -28,7 +28,7 @@ from lopsided.cli.output import console, plain_table, print_json
 from lopsided.core.arguments import ArgumentError
 from lopsided.core.count_sources import ClassCounts, read_counts
 from lopsided.core.ends import USUAL
-from lopsided.core.losses import Loss
+from lopsided.core.losses import Loss, SquaredError
 from lopsided.core.outlook import FADING, Outlook
 from lopsided.solver.stationary import MOST_CLASSES
 
@@ -142,8 +142,10 @@ def check(
 
 def _by_end(counts: ClassCounts, settings: dict[str, Any]) -> dict[str, Outlook]:
     """What a weight decay of all parameters does in networks of the usual ends."""
-    large = len(counts.counts) > MOST_CLASSES  # of which ReLU features are not solved
-    return {name: check_counts(counts, end=name, **settings) for name in USUAL if not (large and name.endswith("relu"))}
+    # of so many classes, and under squared error, ReLU features are not solved
+    without_relu = len(counts.counts) > MOST_CLASSES or isinstance(settings["loss"], SquaredError)
+    ends = [name for name in USUAL if not (without_relu and name.endswith("relu"))]
+    return {name: check_counts(counts, end=name, **settings) for name in ends}
 
 
 def _print(outlook: Outlook, others: dict[str, Outlook]) -> None:
